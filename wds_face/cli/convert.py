@@ -1,0 +1,144 @@
+"""``wds-face convert``: one command per kind of source, with the same options."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from wds_face.cli.units import Bytes, size
+from wds_face.sources import ImageFolder, RecordIO, Source, WebDataset
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option("--name", default="train", show_default=True, help="Prefix of the shards' names."),
+    click.option("--shard-size", type=Bytes(), metavar="SIZE", help="Size of a shard, like 64MB [default: 8 to 256 MiB]."),
+    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the order of identities."),
+    click.option("--min-images", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+                 help="Leave out identities with fewer images."),
+    click.option("--labels", type=click.Choice(["cls", "key"]), default="cls", show_default=True,
+                 help="cls: a .cls member beside each image; key: only in the name of its folder, 15% smaller."),
+    click.option("--deep", is_flag=True, help="Decode every image, to leave out those damaged in the middle too."),
+    click.option("--strict", is_flag=True, help="Stop where something would have to be left out."),
+    click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes [default: one per processor]."),
+    click.option("--resume/--overwrite", default=True, show_default=True,
+                 help="Go on with an unfinished DEST, or replace what it holds."),
+    click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress bar and no summary."),
+)  # fmt: skip
+
+
+def _options(function: F) -> F:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.group()
+def convert() -> None:
+    """Convert a face set into shards grouped by identity.
+
+    SRC is left as it is. DEST is a folder or an fsspec URL (s3://…). What is no whole image is left out and listed in
+    DEST/skipped.tsv. A conversion that was killed goes on where it was when the same command is given again, and ends
+    with the same bytes.
+    """
+
+
+@convert.command()
+@click.argument("src", type=click.Path())
+@click.argument("dest")
+@_options
+def imagefolder(src: str, dest: str, **options: Any) -> None:
+    """A folder with one sub-folder of images per identity.
+
+    \b
+    Examples:
+      wds-face convert imagefolder faces/ shards/
+      wds-face convert imagefolder faces/ shards/ --min-images 2 --labels key
+    """
+    _convert(ImageFolder(src), dest, **options)
+
+
+@convert.command()
+@click.argument("src", type=click.Path())
+@click.argument("dest")
+@_options
+def recordio(src: str, dest: str, **options: Any) -> None:
+    """MXNet records: a .rec file, or a folder that holds train.rec. Needs no mxnet, and no .idx.
+
+    \b
+    Examples:
+      wds-face convert recordio faces_emore/ shards/
+      wds-face convert recordio glint360k/train.rec shards/ --workers 16
+    """
+    _convert(RecordIO(src), dest, **options)
+
+
+@convert.command()
+@click.argument("src")
+@click.argument("dest")
+@click.option("--label-from", default="auto", show_default=True, metavar="WHERE",
+              help="Where the identity of a sample is: cls, json, json:FIELD, key, or auto.")  # fmt: skip
+@_options
+def webdataset(src: str, dest: str, label_from: str, **options: Any) -> None:
+    """WebDataset shards of any maker, in any order: regrouped by identity.
+
+    SRC is a folder of .tar files, a .tar, or a brace pattern.
+
+    \b
+    Examples:
+      wds-face convert webdataset old-shards/ shards/
+      wds-face convert webdataset 'old/faces-{000000..000123}.tar' shards/ --label-from json:person
+    """
+    _convert(WebDataset(src, label_from=label_from), dest, **options)
+
+
+def _convert(
+    source: Source, dest: str, *, strict: bool, workers: int | None, resume: bool, dry_run: bool, quiet: bool, **rest: Any
+) -> None:  # fmt: skip
+    from wds_face.conversion.convert import convert as run  # noqa: PLC0415 (keeps --help fast)
+    from wds_face.conversion.plan import Options, make_plan  # noqa: PLC0415
+
+    options = Options(**rest)
+    if dry_run:
+        plan = make_plan(source, options, progress=not quiet)
+        images, nbytes = plan.inventory.images[plan.kept], plan.inventory.nbytes[plan.kept]
+        click.echo(
+            f"{source.location} -> {dest}: would write {len(plan.kept):,} identities, {images.sum():,} images "
+            f"({size(int(nbytes.sum()))}) into {len(plan.shards):,} shards; "
+            f"{len(plan.inventory.skipped):,} items would be left out"
+        )
+        _list_some([f"{item}: {reason}" for item, reason in plan.inventory.skipped])
+        return
+    begin = time.monotonic()
+    report = run(source, dest, options, workers=workers, overwrite=not resume, strict=strict, progress=not quiet)
+    seconds = time.monotonic() - begin
+    if quiet:
+        return
+    index = report.index
+    total = sum(shard.nbytes for shard in index.shards)
+    click.echo(
+        f"{source.location} -> {index.store}: {len(index.identities):,} identities, {index.images:,} images, "
+        f"{len(index.shards):,} shards, {size(total)}"
+    )
+    if not report.written:
+        click.echo("it was complete already; nothing to do")
+    else:
+        images = sum(shard.images for shard in index.shards)
+        again = len(index.shards) - report.written
+        kept = f" ({again:,} shards were finished before)" if again > 0 else ""
+        click.echo(f"{seconds:.1f} s, {images / max(seconds, 1e-9):,.0f} images/s{kept}")
+    for note in report.notes:
+        click.echo(f"note: {note}")
+    if report.skipped:
+        click.echo(f"left out {len(report.skipped):,} items, listed in {index.store}/skipped.tsv")
+
+
+def _list_some(lines: list[str], most: int = 10) -> None:
+    for line in lines[:most]:
+        click.echo(f"  {line}")
+    if len(lines) > most:
+        click.echo(f"  … and {len(lines) - most:,} more")

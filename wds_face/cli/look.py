@@ -1,0 +1,112 @@
+"""``wds-face index``, ``verify`` and ``info``: what is in a data set, and whether it is as it should be."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from wds_face.cli.units import size
+
+
+@click.command()
+@click.argument("url")
+@click.option("--label-from", default="auto", show_default=True, metavar="WHERE",
+              help="Where the label of a sample is: cls, json, json:FIELD, key, or auto.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace an index that is there.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes [default: one per processor].")
+def index(url: str, label_from: str, overwrite: bool, workers: int | None) -> None:
+    """Write an index beside shards made elsewhere, if they are grouped by identity.
+
+    URL is a folder of .tar files. Every identity must be one run in one shard, with labels 0 to n-1. Shards that are
+    not are regrouped by `wds-face convert webdataset`.
+
+    \b
+    Example:
+      wds-face index s3://bucket/shards
+    """
+    from wds_face.shards.adopt import adopt  # noqa: PLC0415 (keeps --help fast)
+
+    made = adopt(url, label_from=label_from, overwrite=overwrite, workers=workers, progress=True)
+    click.echo(
+        f"{made.store}: {len(made.identities):,} identities, {made.images:,} images, {len(made.shards):,} shards"
+    )
+
+
+@click.command()
+@click.argument("url")
+@click.option("--deep", is_flag=True, help="Decode every image too.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes [default: one per processor].")
+def verify(url: str, deep: bool, workers: int | None) -> None:
+    """Check every file of a data set against its index: sizes, sha256, and what each shard holds.
+
+    Prints a line per problem and ends with exit code 1 if there is any.
+
+    \b
+    Examples:
+      wds-face verify shards/
+      wds-face verify s3://bucket/shards --deep
+    """
+    from wds_face.shards.index import Index  # noqa: PLC0415 (keeps --help fast)
+    from wds_face.shards.verify import verify as check  # noqa: PLC0415
+
+    problems = check(url, deep=deep, workers=workers, progress=True)
+    for problem in problems:
+        click.echo(f"{problem.file}: {problem.what}")
+    if problems:
+        click.echo(
+            f"{url}: {len(problems):,} problems found; convert it again with --overwrite, or copy it again", err=True
+        )
+        sys.exit(1)
+    found = Index.open(url)
+    total = sum(shard.nbytes for shard in found.shards)
+    decoded = ", every image decoded" if deep else ""
+    click.echo(f"{url}: ok ({len(found.shards):,} shards, {size(total)}, {found.images:,} images{decoded})")
+
+
+@click.command()
+@click.argument("url")
+@click.option(
+    "-k", type=click.IntRange(min=1), default=4, show_default=True, help="Count identities with fewer images."
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def info(url: str, k: int, as_json: bool) -> None:
+    """Count identities and images, and show how they are spread. Reads the index only.
+
+    \b
+    Examples:
+      wds-face info shards/
+      wds-face info s3://bucket/shards -k 8 --json
+    """
+    from wds_face.shards.census import census  # noqa: PLC0415 (keeps --help fast)
+    from wds_face.shards.index import Index  # noqa: PLC0415
+
+    found = Index.open(url)
+    counts = census(found, k=k)
+    if as_json:
+        click.echo(json.dumps(counts))
+        return
+    per, below = counts["images_per_identity"], counts["below_k"]
+    click.echo(f"{found.store}")
+    click.echo(f"  identities  {counts['identities']:>12,}")
+    click.echo(f"  images      {counts['images']:>12,}")
+    click.echo(f"  shards      {counts['shards']:>12,}   {size(counts['bytes'])}")
+    click.echo(
+        f"  images per identity: {per['min']} to {per['max']:,}, median {per['median']:g}, mean {per['mean']:.1f}"
+    )
+    click.echo(
+        f"  {below['identities']:,} identities ({below['share']:.1%}) have fewer than {below['k']} images; "
+        f"they hold {below['share_of_images']:.1%} of the images"
+    )
+    _histogram(counts["histogram"])
+
+
+def _histogram(rows: list[Any], width: int = 40) -> None:
+    top = max((count for _, _, count in rows), default=1) or 1
+    click.echo("  images per identity")
+    for least, most, count in rows:
+        label = f"{least:,}" if most == least else f"{least:,}-{most:,}" if most else f"{least:,}+"
+        bar = "█" * round(count / top * width) or ("▏" if count else "")
+        click.echo(f"  {label:>9} {bar:<{width}} {count:,}")

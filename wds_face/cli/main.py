@@ -1,0 +1,69 @@
+"""The command group, and how errors reach the user: one line, an exit code, no traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from wds_face.cli.convert import convert
+from wds_face.cli.look import index, info, verify
+from wds_face.errors import WdsFaceError
+from wds_face.version import __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="wds-face")
+def cli() -> None:
+    """Face sets as identity-grouped WebDataset shards.
+
+    \b
+    Examples:
+      wds-face convert imagefolder faces/ shards/
+      wds-face convert recordio ms1mv2/ s3://bucket/ms1mv2
+      wds-face verify shards/
+      wds-face info shards/
+
+    Exit codes: 0 done, 1 it could not be done or `verify` found something wrong, 2 wrong usage, 130 interrupted.
+    """
+
+
+for command in (convert, index, verify, info):
+    cli.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    run(cli, arguments, "wds-face")
+
+
+def run(command: click.Command, arguments: list[str] | None, name: str) -> NoReturn:
+    """Run a command and exit with its code.
+
+    Args:
+        arguments: those of the process if None.
+        name: the program's name in messages.
+    """
+    try:
+        sys.exit(command.main(args=arguments, prog_name=name, standalone_mode=False) or 0)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else name
+        _fail(f"{where}: {error.format_message()} See `{where} --help`.", 2)
+    except click.ClickException as error:
+        _fail(f"{name}: {error.format_message()}", error.exit_code)
+    except WdsFaceError as error:
+        _fail(f"{name}: {error}", 1)
+    except (click.Abort, KeyboardInterrupt):
+        _fail(f"{name}: interrupted; the same command goes on from here", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"{name}: {error.filename or ''}: {error.strerror or error}", 1)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(" ".join(message.split()), err=True)
+    sys.exit(code)

@@ -1,0 +1,33 @@
+"""Sizes as people write and read them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 1 << 10, "MI": 1 << 20, "GI": 1 << 30}
+
+
+class Bytes(click.ParamType):
+    """A number of bytes: ``1000000``, ``64MB``, ``1.5GiB``."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number of bytes."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]I?)?B?", str(value).strip().upper())
+        if not match or (number := int(float(match[1]) * _UNITS[match[2] or ""])) < 1:
+            self.fail(f"{value!r} is not a size; write it like 64MB or 1GiB.", param, ctx)
+        return number
+
+
+def size(nbytes: int) -> str:
+    """Bytes for people: ``91.9 MB``."""
+    number, unit = float(nbytes), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if number < 1000:
+            break
+        number, unit = number / 1000, larger
+    return f"{number:,.0f} {unit}" if unit == "B" else f"{number:,.1f} {unit}"

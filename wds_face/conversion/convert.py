@@ -1,0 +1,202 @@
+"""Converting a source into shards: plan first, then write each shard as a task of its own."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from wds_face import pool
+from wds_face.conversion import layout
+from wds_face.conversion.plan import Options, Plan, make_plan
+from wds_face.conversion.workspace import Workspace
+from wds_face.conversion.writer import ShardResult, write_shard
+from wds_face.errors import DatasetError, SourceError
+from wds_face.progress import bar
+from wds_face.shards.classes import fields, table, write_classes
+from wds_face.shards.index import CLASSES, IDENTITY, MANIFEST, Index, read_manifest, write_index
+from wds_face.sources.source import Skipped, Source
+from wds_face.storage import Store
+from wds_face.version import __version__
+
+#: Lists what was left out: item, reason.
+SKIPPED = "skipped.tsv"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a conversion did.
+
+    Attributes:
+        index: of the finished data set.
+        skipped: what was left out and why; also in ``skipped.tsv`` beside the index.
+        notes: what else the user should know.
+        written: shards that this run wrote; the others had been finished before.
+    """
+
+    index: Index
+    skipped: list[Skipped]
+    notes: list[str]
+    written: int
+
+
+def convert(
+    source: Source,
+    dest: str | os.PathLike[str],
+    options: Options | None = None,
+    *,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    overwrite: bool = False,
+    strict: bool = False,
+    progress: bool = False,
+    storage_options: dict[str, Any] | None = None,
+) -> Report:
+    """Convert a source into shards grouped by identity, with their index.
+
+    A run that was killed at any moment is continued by the same call and ends with the same bytes. The bytes do not
+    depend on ``workers`` or ``executor``. Called again on a finished data set, it does nothing.
+
+    Args:
+        source: where the faces are.
+        dest: a folder, or any fsspec URL; created if need be.
+        options: what decides the bytes.
+        workers: processes; by default one per processor.
+        executor: a ``concurrent.futures`` executor to use instead of processes of its own.
+        overwrite: replace what ``dest`` holds under this name.
+        strict: raise where something has to be left out.
+        progress: show a bar if the terminal is one.
+        storage_options: of fsspec, for ``dest``.
+
+    Raises:
+        SourceError: the source cannot be read, or (``strict``) not all of it.
+        DatasetError: ``dest`` holds something else, or cannot be written.
+    """
+    options = options or Options()
+    store = Store(dest, storage_options)
+    _keep_apart(source, store)
+    workspace = Workspace(store, options.name)
+    plan = make_plan(source, options, progress=progress)
+    if strict:
+        _refuse(plan.inventory.skipped)
+    if not overwrite and store.size(MANIFEST) is not None:
+        return _finished(store, plan)
+    with workspace.locked():
+        workspace.begin(overwrite=overwrite)
+        runner = _Runner(plan, store, workspace, pool.cpus() if workers is None else workers, executor, strict)
+        results, lost = runner.run(progress)
+        index = _publish(plan, store, workspace, results, lost)
+        workspace.clear()
+    return Report(index, _skipped(plan, results, lost), plan.inventory.notes, runner.written)
+
+
+@dataclass
+class _Runner:
+    """Writes the shards of a plan, again where identities turn out to be lost, until none is."""
+
+    plan: Plan
+    store: Store
+    workspace: Workspace
+    workers: int
+    executor: Executor | None
+    strict: bool
+    written: int = 0
+
+    def run(self, progress: bool) -> tuple[list[ShardResult], set[int]]:
+        lost = self.workspace.lost(self.plan.digest)
+        total = int(self.plan.inventory.images[self.plan.kept].sum())
+        while True:
+            with bar("writing", total, progress) as shown:
+                results, poor = self._round(lost, shown)
+            if not poor - lost:
+                return results, lost
+            # Labels must have no gaps, so these identities' go to others: their shards are written again.
+            lost |= poor
+            if len(lost) == len(self.plan.kept):
+                raise SourceError(f"no identity has {self.plan.options.min_images} images that can be read")
+            self.workspace.save_lost(self.plan.digest, lost)
+
+    def _round(self, lost: set[int], shown: Any) -> tuple[list[ShardResult], set[int]]:
+        tasks = {task.name: (rows, task) for rows, task in self.plan.tasks(self.store, lost)}
+        results: dict[str, ShardResult] = {}
+        for name, (_, task) in tasks.items():
+            if (result := self.workspace.done(task)) is not None:
+                results[name] = result
+                shown.update(sum(result.images))
+        shown.initial = shown.n  # the rate is that of this run
+        todo = [task for name, (_, task) in tasks.items() if name not in results]
+        workers = self.workers if self.store.shared else 1
+        for task, result in pool.run(write_shard, todo, workers=workers, executor=self.executor):
+            if self.strict:
+                _refuse(result.skipped)
+            self.workspace.save(task, result)
+            results[task.name] = result
+            self.written += 1
+            shown.update(sum(result.images) + len(result.skipped))
+        poor: set[int] = set()
+        for name, (rows, _) in tasks.items():
+            few = np.array(results[name].images) < self.plan.options.min_images
+            poor.update(rows[few].tolist())
+        return [results[name] for name in tasks], poor
+
+
+def _finished(store: Store, plan: Plan) -> Report:
+    made = read_manifest(store)["wds_face"].get("made", {})
+    if made.get("plan") != plan.digest:
+        raise DatasetError(
+            f"{store} holds another data set, or this one made with other options: choose another folder, "
+            "or say --overwrite"
+        )
+    Workspace(store, plan.options.name).clear()  # killed between its last two steps
+    index = Index.open(store)
+    skipped = [Skipped(item, reason) for item, reason in fields(store.read(SKIPPED))]
+    return Report(index, skipped, plan.inventory.notes, 0)
+
+
+def _publish(plan: Plan, store: Store, workspace: Workspace, results: list[ShardResult], lost: set[int]) -> Index:
+    workspace.finish({result.shard.name for result in results})
+    runs = [(run, number) for number, result in enumerate(results) for run in result.runs]
+    identities = np.zeros(len(runs), IDENTITY)
+    for row, (run, number) in enumerate(runs):
+        identities[row] = (run.label, number, run.images, run.offset, run.nbytes)
+    labels = layout.fill_holes(len(plan.kept), lost)
+    names = [""] * len(runs)
+    for position, label in zip(plan.kept.tolist(), labels.tolist(), strict=True):
+        if label >= 0:
+            names[label] = plan.inventory.names[position]
+    made = {
+        "by": f"wds-face {__version__}",
+        "from": plan.kind,
+        "options": {**asdict(plan.options), "shard_size": plan.shard_size},
+        "plan": plan.digest,
+    }
+    tables = {CLASSES: write_classes(names), SKIPPED: table(_skipped(plan, results, lost))}
+    return write_index(store, [result.shard for result in results], identities, tables, made)
+
+
+def _skipped(plan: Plan, results: list[ShardResult], lost: set[int]) -> list[Skipped]:
+    """All that was left out, sorted: found in scanning, found in reading, and identities with too few images."""
+    least = plan.options.min_images
+    found = {*plan.inventory.skipped, *(item for result in results for item in result.skipped)}
+    few = np.flatnonzero(plan.inventory.images < least).tolist()
+    for position in few + [int(plan.kept[row]) for row in lost]:
+        found.add(Skipped(plan.inventory.names[position], f"identity with fewer than {least} good images"))
+    return sorted(found)
+
+
+def _keep_apart(source: Source, store: Store) -> None:
+    """A destination within its source would be read as part of it the next time."""
+    if store.local is None or "://" in source.location:
+        return
+    inner, outer = os.path.realpath(store.local), os.path.realpath(source.location)
+    if inner == outer or inner.startswith(outer + os.sep):
+        raise DatasetError(f"{store} lies within the source {source.location}: choose a folder outside")
+
+
+def _refuse(skipped: list[Skipped]) -> None:
+    if skipped:
+        more = f" ({len(skipped) - 1} more)" if skipped[1:] else ""
+        raise SourceError(f"strict: {skipped[0].item}: {skipped[0].reason}{more}")

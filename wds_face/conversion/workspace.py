@@ -1,0 +1,158 @@
+"""What a conversion in progress keeps in ``DEST/.convert``, so that a killed one goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from wds_face.conversion.writer import LabelRun, ShardResult, ShardTask
+from wds_face.errors import DatasetError
+from wds_face.shards.index import MANIFEST, Shard, read_manifest
+from wds_face.sources.source import Skipped
+from wds_face.storage import Store
+
+_FOLDER = ".convert"
+_NAME = f"{_FOLDER}/name"
+_LOST = f"{_FOLDER}/lost.json"
+
+
+class Workspace:
+    """The state of a conversion: which shards are done, and which identities turned out to have too few images.
+
+    Args:
+        store: the destination.
+        name: prefix of the shards' names.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.store = store
+        self.name = name
+
+    def begin(self, *, overwrite: bool) -> None:
+        """Make sure that nothing of anybody else's is overwritten, and clear what killed writers left.
+
+        Raises:
+            DatasetError: the destination holds shards that no unfinished conversion of this name explains.
+        """
+        store = self.store
+        names = store.names()
+        unfinished = self._unfinished()
+        if overwrite:
+            old = self.shards(names) + _listed(store)
+            store.remove(MANIFEST)  # first: from here on the folder is no complete data set
+            for name in old:
+                store.remove(name)
+            store.remove_folder(_FOLDER)
+        elif unfinished not in (None, self.name):
+            raise DatasetError(
+                f"{store} holds an unfinished conversion named {unfinished!r}: finish it, choose another folder, "
+                "or say --overwrite"
+            )
+        elif unfinished is None and (found := self.shards(names)):
+            raise DatasetError(
+                f"{store} holds {found[0]}, which no unfinished conversion explains: choose another folder or another "
+                "--name, or say --overwrite"
+            )
+        for name in names:
+            if name.startswith(".") and name.endswith(".part"):
+                store.remove(name)
+        store.put(_NAME, self.name.encode())  # tells the next run that the shards are ours
+
+    def _unfinished(self) -> str | None:
+        try:
+            return self.store.read(_NAME).decode()
+        except FileNotFoundError:
+            return None
+
+    def shards(self, names: list[str]) -> list[str]:
+        """Those of the names that are shards of this conversion."""
+        pattern = re.compile(re.escape(self.name) + r"-\d{6,}\.tar")
+        return [name for name in names if pattern.fullmatch(name)]
+
+    def done(self, task: ShardTask) -> ShardResult | None:
+        """The result of a task that an earlier run finished and that would be the same now."""
+        try:
+            saved = json.loads(self.store.read(self._marker(task)))
+            if saved.pop("fingerprint") != task.fingerprint:
+                return None
+            result = ShardResult(
+                Shard(*saved["shard"]),
+                [LabelRun(*run) for run in saved["runs"]],
+                saved["images"],
+                [Skipped(*item) for item in saved["skipped"]],
+            )
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+        return result if self.store.size(task.name) == result.shard.nbytes else None
+
+    def save(self, task: ShardTask, result: ShardResult) -> None:
+        """Remember that a shard is complete."""
+        saved = {
+            "fingerprint": task.fingerprint,
+            "shard": result.shard,
+            "runs": result.runs,
+            "images": result.images,
+            "skipped": result.skipped,
+        }
+        self.store.put(self._marker(task), json.dumps(saved).encode())
+
+    def lost(self, plan: str) -> set[int]:
+        """Identities that an earlier run of the same plan found to have too few good images."""
+        try:
+            saved = json.loads(self.store.read(_LOST))
+        except (FileNotFoundError, ValueError):
+            return set()
+        return set(saved["lost"]) if saved["plan"] == plan else set()
+
+    def save_lost(self, plan: str, lost: set[int]) -> None:
+        """Remember them before shards are rewritten without them."""
+        self.store.put(_LOST, json.dumps({"plan": plan, "lost": sorted(lost)}).encode())
+
+    def finish(self, keep: set[str]) -> None:
+        """Remove shards of an earlier plan. Call before the manifest is written."""
+        for name in self.shards(self.store.names()):
+            if name not in keep:
+                self.store.remove(name)
+
+    def clear(self) -> None:
+        """Remove the state itself. Call after the manifest is written."""
+        self.store.remove_folder(_FOLDER)
+
+    def _marker(self, task: ShardTask) -> str:
+        return f"{_FOLDER}/{task.name}.json"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second conversion out of the same local folder. The lock of a killed process is free at once.
+
+        Raises:
+            DatasetError: another conversion is at work there, or the folder cannot be written.
+        """
+        if self.store.local is None:
+            yield
+            return
+        import fcntl  # noqa: PLC0415 (not on Windows, where local conversion is not supported)
+
+        path = self.store.local / _FOLDER / "lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("w")
+        except OSError as error:
+            raise DatasetError(f"{self.store} cannot be written ({error.strerror})") from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise DatasetError(f"another conversion is writing to {self.store}: wait for it to end") from None
+            yield
+
+
+def _listed(store: Store) -> list[str]:
+    """Shards of the data set that is there now, under whatever name."""
+    try:
+        rows = read_manifest(store)["shardlist"]
+        return [row["url"] for row in rows if "/" not in row["url"]]
+    except (DatasetError, KeyError, TypeError):
+        return []

@@ -1,0 +1,157 @@
+"""One shard, written from one part of a source."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wds_face.images import defect
+from wds_face.shards.index import Shard
+from wds_face.shards.tar import BLOCK, END, headers, padded
+from wds_face.sources.source import Image, Part, Skipped
+from wds_face.storage import Store
+from wds_face.version import __version__
+
+_CHUNK = 4 << 20  # bytes that are laid out, hashed and written at once
+_ZEROS = bytes(BLOCK)
+
+
+class LabelRun(NamedTuple):
+    """Where the images of one identity lie in a shard."""
+
+    label: int
+    images: int
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """All that it takes to write one shard; the same task gives the same bytes wherever it runs.
+
+    Attributes:
+        store: where to.
+        name: the file.
+        labels: the label of each identity of the part, ``[n]``.
+        part: the identities.
+        cls: whether each image is followed by a ``.cls`` member with its label.
+        deep: decode every image to see whether it can be.
+    """
+
+    store: Store
+    name: str
+    labels: NDArray[np.int64]
+    part: Part
+    cls: bool = True
+    deep: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells two tasks apart that would write other bytes."""
+        what = f"{__version__} {self.name} {self.cls} {self.deep}".encode()
+        return hashlib.sha256(b"\0".join([what, self.labels.tobytes(), self.part.fingerprint])).hexdigest()
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What came of a task. ``images`` counts the good images of each identity, none included."""
+
+    shard: Shard
+    runs: list[LabelRun]
+    images: list[int]
+    skipped: list[Skipped]
+
+
+def write_shard(task: ShardTask) -> ShardResult:
+    """Write a shard: every image's bytes as they are, identity by identity, what is no whole image left out."""
+    runs: list[LabelRun] = []
+    images: list[int] = []
+    skipped: list[Skipped] = []
+    with task.store.write(task.name) as file:
+        tar = _TarStream(file, task.cls)
+        for label, items in zip(task.labels.tolist(), task.part.read(), strict=True):
+            offset, number = tar.nbytes, 0
+            for item in items:
+                if not isinstance(item, Image):
+                    skipped.append(item)
+                elif wrong := defect(item.data, deep=task.deep):
+                    skipped.append(Skipped(item.item, wrong))
+                else:
+                    tar.add(label, number, item)
+                    number += 1
+            images.append(number)
+            if number:
+                runs.append(LabelRun(label, number, offset, tar.nbytes - offset))
+        digest = tar.close()
+    shard = Shard(task.name, sum(images), tar.nbytes, digest)
+    if (found := task.store.size(task.name)) != tar.nbytes:
+        raise OSError(f"{task.store}/{task.name} has {found} bytes after {tar.nbytes} were written")
+    return ShardResult(shard, runs, images, skipped)
+
+
+@dataclass
+class _TarStream:
+    """A tar that is laid out in large chunks: headers by numpy, one join, one hash update and one write for each."""
+
+    file: BinaryIO
+    cls: bool
+    nbytes: int = 0
+    _sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
+    _keys: list[str] = field(default_factory=list)
+    _labels: list[int] = field(default_factory=list)
+    _images: list[Image] = field(default_factory=list)
+    _flushed: int = 0
+
+    def add(self, label: int, number: int, image: Image) -> None:
+        self._keys.append(f"{label:07d}/{number:06d}.")
+        self._labels.append(label)
+        self._images.append(image)
+        self.nbytes += BLOCK + padded(len(image.data)) + (2 * BLOCK if self.cls else 0)
+        if self.nbytes - self._flushed >= _CHUNK:
+            self._flush()
+
+    def close(self) -> str:
+        """Finish the archive; the sha256 of all of it."""
+        self._flush()
+        self._put(END)
+        self.nbytes += len(END)
+        return self._sha256.hexdigest()
+
+    def _flush(self) -> None:
+        if not self._keys:
+            return
+        sizes = [len(image.data) for image in self._images]
+        names = [key + image.extension for key, image in zip(self._keys, self._images, strict=True)]
+        blocks = headers(names, sizes)
+        if self.cls:
+            blocks = np.concatenate([blocks, _cls_members(self._keys, self._labels)], axis=1)
+        table = memoryview(blocks.data).cast("B")
+        width = blocks.shape[1]
+        pieces: list[bytes | memoryview] = []
+        for row, (image, size) in enumerate(zip(self._images, sizes, strict=True)):
+            at = row * width
+            pieces += (
+                table[at : at + BLOCK],
+                image.data,
+                _ZEROS[: -size % BLOCK],
+                table[at + BLOCK : at + width],
+            )
+        self._put(b"".join(pieces))
+        self._flushed = self.nbytes
+        for pending in (self._keys, self._labels, self._images):
+            pending.clear()
+
+    def _put(self, data: bytes) -> None:
+        self._sha256.update(data)
+        self.file.write(data)
+
+
+def _cls_members(keys: list[str], labels: list[int]) -> NDArray[np.uint8]:
+    """The ``.cls`` members that follow the images: header and content, uint8 ``[n, 1024]``."""
+    texts = [str(label) for label in labels]
+    content = np.array(texts, dtype=f"S{BLOCK}").view(np.uint8).reshape(-1, BLOCK)
+    return np.concatenate([headers([key + "cls" for key in keys], [len(text) for text in texts]), content], axis=1)

@@ -1,0 +1,30 @@
+"""Errors that a user can act on: one line that names the thing and the remedy."""
+
+from __future__ import annotations
+
+
+class WdsFaceError(Exception):
+    """Base of every error that wds_face raises on purpose; the command line prints it without a traceback."""
+
+
+class SourceError(WdsFaceError):
+    """A source (folder, record file, foreign shards) cannot be read as what it was said to be."""
+
+
+class DatasetError(WdsFaceError):
+    """A converted data set is missing, incomplete or contradicts itself."""
+
+
+class RecordError(WdsFaceError, ValueError):
+    """A RecordIO file breaks its format. ``offset`` is the byte where the broken part begins."""
+
+    def __init__(self, message: str, offset: int = 0) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+    def __reduce__(self) -> tuple[type[RecordError], tuple[str, int]]:
+        return type(self), (str(self), self.offset)
+
+
+class TarError(WdsFaceError, ValueError):
+    """A tar file breaks its format; the message names the byte."""

@@ -1,0 +1,80 @@
+"""Independent tasks on worker processes, or on any executor that the caller brings."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from wds_face.errors import WdsFaceError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def cpus() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(
+    function: Callable[[T], R], tasks: Iterable[T], *, workers: int = 1, executor: Executor | None = None
+) -> Iterator[tuple[T, R]]:
+    """(task, result) in the order in which they are done. After an error no further task is begun.
+
+    Args:
+        function: importable by name, since it is sent to other processes.
+        tasks: independent, and pickled unless there is one worker.
+        workers: processes; with 1 the tasks run here.
+        executor: any ``concurrent.futures`` executor (of dask, ray, MPI, SLURM, …) to use instead.
+
+    Raises:
+        WdsFaceError: a worker died.
+        Exception: whatever a task raised.
+    """
+    tasks = list(tasks)
+    if executor is None and min(workers, len(tasks)) <= 1:
+        yield from ((task, function(task)) for task in tasks)
+    elif executor is not None:
+        yield from _on(executor, function, tasks)
+    else:
+        # Not fork: the caller may have threads (torch, fsspec) whose locks a forked child would inherit.
+        methods = multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        if "forkserver" in methods:
+            multiprocessing.set_forkserver_preload([function.__module__])
+        with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context, initializer=_worker) as pool:
+            yield from _on(pool, function, tasks)
+
+
+def _on(executor: Executor, function: Callable[[T], R], tasks: list[T]) -> Iterator[tuple[T, R]]:
+    futures = {executor.submit(function, task): task for task in tasks}
+    try:
+        for future in as_completed(futures):
+            yield futures.pop(future), future.result()
+    except BrokenProcessPool:
+        raise WdsFaceError(
+            "a worker process died, killed or out of memory: run the same command again to continue, "
+            "with fewer --workers if memory was short"
+        ) from None
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _worker() -> None:
+    """Leave Ctrl-C to the parent, and never outlive it: an orphan would go on writing beside its successor."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+
+
+def _die_with(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)

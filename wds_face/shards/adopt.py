@@ -1,0 +1,112 @@
+"""An index for shards that were made elsewhere, if they are grouped by identity already."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wds_face import pool
+from wds_face.errors import DatasetError
+from wds_face.progress import bar
+from wds_face.shards.classes import write_classes
+from wds_face.shards.find import find_shards
+from wds_face.shards.index import CLASSES, IDENTITY, MANIFEST, Index, Shard, write_index
+from wds_face.shards.samples import Run, SampleReader
+from wds_face.storage import Store
+from wds_face.version import __version__
+
+
+@dataclass(frozen=True)
+class _Look:
+    store: Store
+    name: str
+    label_from: str
+
+
+def adopt(
+    url: str | os.PathLike[str],
+    *,
+    label_from: str = "auto",
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: bool = False,
+    storage_options: dict[str, Any] | None = None,
+) -> Index:
+    """Write an index beside shards that have none; the shards are left as they are.
+
+    They must be grouped: every identity one run in one shard, with the labels 0 to n-1 in ``.cls``, ``.json`` or key.
+
+    Args:
+        url: a folder of ``.tar`` files; a local path or an fsspec URL.
+        label_from: where the labels are, see :class:`wds_face.shards.samples.SampleReader`.
+        overwrite: replace an index that is there.
+        workers: processes; by default one per processor.
+        progress: show a bar if the terminal is one.
+        storage_options: of fsspec.
+
+    Raises:
+        DatasetError: there is an index, or the shards are not grouped, or damaged; the message says where.
+        SourceError: there are no shards.
+    """
+    store, names = find_shards(os.fspath(url), storage_options)
+    if store.size(MANIFEST) is not None and not overwrite:
+        raise DatasetError(f"{store} has an {MANIFEST} already: say --overwrite to make it anew")
+    if label_from == "auto":
+        label_from = _find_label(store, names)
+    looks = [_Look(store, name, label_from) for name in names]
+    count = (pool.cpus() if workers is None else workers) if store.shared else 1
+    found: dict[str, tuple[Shard, list[Run]]] = {}
+    with bar("indexing", None, progress) as shown:
+        for look, (shard, runs) in pool.run(_look, looks, workers=count):
+            found[look.name] = shard, runs
+            shown.update(shard.images)
+    owner: dict[int, str] = {}
+    for name in names:
+        for run in found[name][1]:
+            if run.label in owner:
+                raise DatasetError(
+                    f"{store} is not grouped: identity {run.label} has runs in {owner[run.label]} and {name}; "
+                    "regroup it with `wds-face convert webdataset`"
+                )
+            owner[run.label] = name
+    gap = next((label for label in range(len(owner)) if label not in owner), None)
+    if gap is not None:
+        raise DatasetError(
+            f"{store}: its {len(owner)} labels are not 0 to {len(owner) - 1} ({gap} is missing); "
+            "`wds-face convert webdataset` renumbers them"
+        )
+    rows = [
+        (run.label, number, run.images, run.offset, run.nbytes)
+        for number, name in enumerate(names)
+        for run in found[name][1]
+    ]
+    made = {"by": f"wds-face {__version__}", "from": "shards made elsewhere", "options": {"labels": label_from}}
+    tables = {CLASSES: write_classes([str(label) for label in range(len(owner))])}
+    return write_index(store, [found[name][0] for name in names], np.array(rows, IDENTITY), tables, made)
+
+
+def _find_label(store: Store, names: list[str]) -> str:
+    reader = SampleReader()
+    for name in names:
+        for _ in reader.read(store.view(name)):
+            if reader.label_from != "auto":
+                return reader.label_from
+    raise DatasetError(f"{store} holds no sample with an image")
+
+
+def _look(look: _Look) -> tuple[Shard, list[Run]]:
+    view = look.store.view(look.name)
+    runs, problems = SampleReader(look.label_from).runs(view)
+    if not problems:
+        problems = [f"identity {run.identity!r} is no number" for run in runs if run.label < 0]
+    if problems:
+        more = f" ({len(problems) - 1} more)" if problems[1:] else ""
+        raise DatasetError(
+            f"{look.store}/{look.name}: {problems[0]}{more}; `wds-face convert webdataset` leaves such samples out"
+        )
+    digest = hashlib.sha256(view).hexdigest()
+    return Shard(look.name, sum(run.images for run in runs), len(view), digest), runs

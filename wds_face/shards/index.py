@@ -1,0 +1,170 @@
+"""The index of a data set: which identity lies where, in three small files beside the shards.
+
+``index.json`` is the manifest, a superset of WebDataset's ``wids`` shard list; it is written last, so a folder
+without it holds no complete data set. ``identities.npy`` has a row per identity (:data:`IDENTITY`), ``classes.tsv``
+the original name of each label.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wds_face.errors import DatasetError
+from wds_face.shards.classes import read_classes
+from wds_face.storage import Store
+
+FORMAT = 1
+MANIFEST = "index.json"
+IDENTITIES = "identities.npy"
+CLASSES = "classes.tsv"
+
+#: A run of images of one identity: ``nbytes`` of tar from ``offset`` on in shard number ``shard``. Rows are in the
+#: order of the shards and of the offsets in them.
+IDENTITY = np.dtype([("label", "<i8"), ("shard", "<i4"), ("images", "<i4"), ("offset", "<i8"), ("nbytes", "<i8")])
+
+
+class Shard(NamedTuple):
+    """A shard's file: its name, the samples in it, its size in bytes and its sha256 in hexadecimal."""
+
+    name: str
+    images: int
+    nbytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """What ``index.json`` and its tables say.
+
+    Attributes:
+        store: where the data set lies.
+        shards: its shards, in order.
+        identities: :data:`IDENTITY` ``[n]``.
+        made: how it was made (options of the conversion), JSON-able.
+        tables: size and sha256 of the files beside ``index.json``.
+    """
+
+    store: Store
+    shards: list[Shard]
+    identities: NDArray[Any]
+    made: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def images(self) -> int:
+        """The number of images."""
+        return int(self.identities["images"].sum())
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The original name of each label, read when first asked for."""
+        return read_classes(_table(self.store, CLASSES, self.tables))
+
+    @classmethod
+    def open(cls, url: str | os.PathLike[str] | Store, options: dict[str, Any] | None = None) -> Index:
+        """Read the index of a data set.
+
+        Raises:
+            DatasetError: there is none, or its files do not fit together.
+        """
+        store = url if isinstance(url, Store) else Store(url, options)
+        manifest = read_manifest(store)
+        own = manifest["wds_face"]
+        try:
+            shards = [
+                Shard(row["url"], int(row["nsamples"]), int(row["filesize"]), row["sha256"])
+                for row in manifest["shardlist"]
+            ]
+            identities = _load(_table(store, IDENTITIES, own["tables"]))
+            index = cls(store, shards, identities, own["made"], own["tables"])
+            counts = (int(own["identities"]), int(own["images"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DatasetError(f"{store}/{MANIFEST} is damaged ({error!r}): run `wds-face verify`") from None
+        if counts != (len(identities), index.images) or index.images != sum(shard.images for shard in shards):
+            raise DatasetError(f"{store}/{MANIFEST} and {IDENTITIES} disagree on the number of images or identities")
+        return index
+
+
+def read_manifest(store: Store) -> dict[str, Any]:
+    """``index.json`` of a data set.
+
+    Raises:
+        DatasetError: it is missing, no JSON, or of another format.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads(store.read(MANIFEST))
+    except FileNotFoundError:
+        raise DatasetError(
+            f"{store} has no {MANIFEST}: no data set, or one whose conversion has not finished "
+            "(run the same `wds-face convert` again, or `wds-face index` for shards made elsewhere)"
+        ) from None
+    except ValueError:
+        raise DatasetError(f"{store}/{MANIFEST} is not JSON: it is damaged") from None
+    own = manifest.get("wds_face") if isinstance(manifest, dict) else None
+    if not isinstance(own, dict) or "shardlist" not in manifest:
+        raise DatasetError(f"{store}/{MANIFEST} was not written by wds-face: run `wds-face index {store}`")
+    if own.get("format") != FORMAT:
+        raise DatasetError(f"{store}/{MANIFEST} has format {own.get('format')}, this version reads {FORMAT}")
+    return manifest
+
+
+def write_index(
+    store: Store, shards: list[Shard], identities: NDArray[Any], tables: dict[str, bytes], made: dict[str, Any]
+) -> Index:
+    """Write the tables and then, last and atomically, the manifest.
+
+    Args:
+        identities: :data:`IDENTITY` ``[n]``.
+        tables: other files by name, ``classes.tsv`` among them.
+        made: how the data set was made; the same input must give the same value.
+    """
+    tables = {IDENTITIES: _dump(identities), **tables}
+    for name, data in tables.items():
+        store.put(name, data)
+    sums = {name: {"filesize": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in tables.items()}
+    own = {
+        "format": FORMAT,
+        "identities": len(identities),
+        "images": int(identities["images"].sum()),
+        "tables": sums,
+        "made": made,
+    }
+    shardlist = [
+        {"url": shard.name, "nsamples": shard.images, "filesize": shard.nbytes, "sha256": shard.sha256}
+        for shard in shards
+    ]
+    manifest = {"wids_version": 1, "wds_face": own, "shardlist": shardlist}
+    store.put(MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    return Index(store, shards, identities, made, sums)
+
+
+def _table(store: Store, name: str, tables: dict[str, dict[str, Any]]) -> bytes:
+    try:
+        data = store.read(name)
+    except FileNotFoundError:
+        raise DatasetError(f"{store}/{name} is missing") from None
+    if hashlib.sha256(data).hexdigest() != tables[name]["sha256"]:
+        raise DatasetError(f"{store}/{name} does not belong to {MANIFEST}: its sha256 differs")
+    return data
+
+
+def _dump(table: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array(file, table, version=(1, 0), allow_pickle=False)
+    return file.getvalue()
+
+
+def _load(data: bytes) -> NDArray[Any]:
+    table: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+    if table.dtype != IDENTITY or table.ndim != 1:
+        raise ValueError(f"{IDENTITIES} has dtype {table.dtype}")
+    return table

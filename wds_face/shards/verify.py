@@ -1,0 +1,143 @@
+"""Does a data set hold what its index says, to the bit?"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wds_face import pool
+from wds_face.errors import DatasetError, TarError
+from wds_face.images import defect
+from wds_face.progress import bar
+from wds_face.shards.index import MANIFEST, Index, Shard, read_manifest
+from wds_face.shards.samples import SampleReader
+from wds_face.storage import Store
+
+
+class Problem(NamedTuple):
+    """What is wrong with which file."""
+
+    file: str
+    what: str
+
+
+@dataclass(frozen=True)
+class _Check:
+    """One shard against its rows of the index."""
+
+    store: Store
+    shard: Shard
+    rows: NDArray[Any]
+    label_from: str
+    deep: bool
+
+
+def verify(
+    url: str | os.PathLike[str],
+    *,
+    deep: bool = False,
+    workers: int | None = None,
+    progress: bool = False,
+    storage_options: dict[str, Any] | None = None,
+) -> list[Problem]:
+    """Check a data set: sizes and sha256 of every file, and that each shard holds the runs that the index names.
+
+    Finds a flipped bit, a shard that is truncated, missing, swapped or extra, and an index that is not of these shards.
+
+    Args:
+        url: the folder of the data set, a path or an fsspec URL.
+        deep: decode every image too.
+        workers: processes; by default one per processor.
+        progress: show a bar if the terminal is one.
+        storage_options: of fsspec.
+
+    Returns:
+        What is wrong; nothing if all is well.
+
+    Raises:
+        DatasetError: there is no ``index.json`` that can be read.
+    """
+    store = Store(url, storage_options)
+    read_manifest(store)
+    try:
+        index = Index.open(store)
+        classes = len(index.classes)
+        for name, expected in index.tables.items():
+            _same(store.read(name), expected, f"{store}/{name}")
+    except DatasetError as error:
+        return [Problem(MANIFEST, str(error))]
+    except FileNotFoundError as error:
+        return [Problem(MANIFEST, f"{error.filename or error} is missing")]
+    problems = list(_table_problems(index, classes))
+    listed = {shard.name for shard in index.shards}
+    for name in store.names():
+        if name.endswith(".tar") and not name.startswith(".") and name not in listed:
+            problems.append(Problem(name, f"is not in {MANIFEST}"))
+    label_from = index.made.get("options", {}).get("labels", "auto")
+    checks = [
+        _Check(store, shard, index.identities[index.identities["shard"] == number], label_from, deep)
+        for number, shard in enumerate(index.shards)
+    ]
+    count = (pool.cpus() if workers is None else workers) if store.shared else 1
+    with bar("verifying", index.images, progress) as shown:
+        for check, found in pool.run(_problems, checks, workers=count):
+            problems += [Problem(check.shard.name, what) for what in found]
+            shown.update(check.shard.images)
+    return sorted(problems)
+
+
+def _same(data: bytes, expected: dict[str, Any], name: str) -> None:
+    if hashlib.sha256(data).hexdigest() != expected["sha256"]:
+        raise DatasetError(f"{name} does not belong to {MANIFEST}: its sha256 differs")
+
+
+def _table_problems(index: Index, classes: int) -> Iterator[Problem]:
+    labels = index.identities["label"]
+    if not np.array_equal(np.sort(labels), np.arange(len(labels))):
+        yield Problem("identities.npy", "labels are not 0 to n-1, each once")
+    if classes != len(labels):
+        yield Problem("classes.tsv", f"names {classes} identities, identities.npy has {len(labels)}")
+    if len(labels) and not (
+        0 <= index.identities["shard"].min() <= index.identities["shard"].max() < len(index.shards)
+    ):
+        yield Problem("identities.npy", f"names shards that {MANIFEST} does not list")
+
+
+def _problems(check: _Check) -> list[str]:
+    shard = check.shard
+    try:
+        view = check.store.view(shard.name)
+    except FileNotFoundError:
+        return ["is missing"]
+    if len(view) != shard.nbytes:
+        return [f"has {len(view)} bytes, the index says {shard.nbytes}"]
+    if hashlib.sha256(view).hexdigest() != shard.sha256:
+        return ["has another sha256 than the index says: its content changed"]
+    runs, problems = SampleReader(check.label_from).runs(view)
+    if check.deep:
+        problems += _undecodable(view, check.label_from)
+    expected = list(zip(*(check.rows[name].tolist() for name in ("label", "images", "offset", "nbytes")), strict=True))
+    actual = [(run.label, run.images, run.offset, run.nbytes) for run in runs]
+    for position, (found, wanted) in enumerate(zip(actual, expected, strict=False)):
+        if found != wanted:
+            what = "label, images, offset, bytes"
+            return [*problems, f"identity run {position} is {found}, the index says {wanted} ({what})"]
+    if len(actual) != len(expected):
+        problems.append(f"has {len(actual)} identity runs, the index says {len(expected)}")
+    return problems
+
+
+def _undecodable(view: memoryview, label_from: str) -> list[str]:
+    problems = []
+    with suppress(TarError):  # already told
+        for sample in SampleReader(label_from).read(view):
+            if sample.image and (wrong := defect(view[sample.image.data :][: sample.image.size], deep=True)):
+                problems.append(f"{sample.image.name}: {wrong}")
+    return problems

@@ -1,0 +1,8 @@
+"""Sources of faces to convert. A fourth kind is one module that offers what :class:`Source` says."""
+
+from wds_face.sources.imagefolder import ImageFolder
+from wds_face.sources.records import RecordIO
+from wds_face.sources.shards import WebDataset
+from wds_face.sources.source import Image, Inventory, Part, Skipped, Source
+
+__all__ = ["Image", "ImageFolder", "Inventory", "Part", "RecordIO", "Skipped", "Source", "WebDataset"]

@@ -1,0 +1,195 @@
+"""Faces in a folder per identity: ``ROOT/<identity>/…/<image>``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from wds_face import images
+from wds_face.errors import SourceError
+from wds_face.sources.source import Image, Inventory, Skipped
+
+_READ = 1 << 16  # more than nearly every aligned face
+_PROBE = 256  # folders that are listed before deciding how to list the rest
+_SLOW = 1e-3  # seconds a folder
+
+
+class _Folder(NamedTuple):
+    """An identity's files, NUL-joined in order: millions of names are kept as a few large strings."""
+
+    name: str
+    files: bytes
+    images: int
+    nbytes: int
+    skipped: list[Skipped]
+
+
+class ImageFolder:
+    """A folder with one sub-folder per identity, as torchvision's ``ImageFolder`` reads it.
+
+    Sub-folders within an identity belong to it, symbolic links are followed, and identities and files are taken in
+    the order of their names, so labels equal torchvision's ``class_to_idx`` wherever nothing had to be left out.
+
+    Args:
+        root: the folder.
+    """
+
+    kind = "imagefolder"
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = os.fspath(root)
+
+    @property
+    def location(self) -> str:
+        """See :class:`wds_face.sources.Source`."""
+        return self.root
+
+    def scan(self, progress: Callable[[int], object] = lambda _: None) -> Inventory:
+        """See :class:`wds_face.sources.Source`."""
+        if not os.path.isdir(self.root):
+            hint = "is a file" if os.path.exists(self.root) else "is not there"
+            if "://" in self.root:
+                hint = "is a URL; an image folder is read from a local or mounted folder"
+            raise SourceError(f"{self.root} {hint}: give the folder that holds one sub-folder per identity")
+        skipped: list[Skipped] = []
+        try:
+            entries = sorted(os.scandir(self.root), key=lambda entry: entry.name)
+        except OSError as error:
+            raise SourceError(f"{self.root} cannot be read ({error.strerror})") from None
+        names = []
+        for entry in entries:
+            if entry.is_dir() and not entry.name.startswith("."):
+                names.append(entry.name)
+            else:
+                skipped.append(Skipped(entry.name, "not in an identity folder"))
+        if not names:
+            raise SourceError(f"{self.root} has no sub-folders: an image folder has one per identity")
+        folders: list[_Folder] = []
+        for folder in _in_turn(self._list, names):
+            progress(folder.images)
+            skipped += folder.skipped
+            if folder.images:
+                folders.append(folder)
+            elif not folder.skipped:
+                skipped.append(Skipped(folder.name, "empty identity folder"))
+        return Inventory(
+            names=[folder.name for folder in folders],
+            images=np.array([folder.images for folder in folders], np.int64),
+            nbytes=np.array([folder.nbytes for folder in folders], np.int64),
+            part=lambda rows: _FolderPart(
+                self.root, [(folders[row].name, folders[row].files) for row in rows.tolist()]
+            ),
+            skipped=skipped,
+        )
+
+    def _list(self, identity: str) -> _Folder:
+        walk = _Walk(identity)
+        walk.enter(os.path.join(self.root, identity), "", frozenset())
+        walk.files.sort()
+        joined = os.fsencode("\0".join(name for name, _ in walk.files))
+        return _Folder(identity, joined, len(walk.files), sum(size for _, size in walk.files), walk.skipped)
+
+
+def _in_turn(function: Callable[[str], _Folder], names: list[str]) -> Iterator[_Folder]:
+    """``map`` that puts threads to work where listing a folder waits for a network file system.
+
+    On a local disk they would only compete for the interpreter: 13,233 faces were listed in 0.6 s instead of 0.15 s.
+    """
+    begin = time.monotonic()
+    yield from map(function, names[:_PROBE])
+    if time.monotonic() - begin < _PROBE * _SLOW:
+        yield from map(function, names[_PROBE:])
+        return
+    with ThreadPoolExecutor(16) as threads:
+        yield from threads.map(function, names[_PROBE:])
+
+
+class _Walk:
+    """Every image of an identity with its size, and what is none."""
+
+    def __init__(self, identity: str) -> None:
+        self.identity = identity
+        self.files: list[tuple[str, int]] = []
+        self.skipped: list[Skipped] = []
+
+    def enter(self, folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> None:
+        """Walk a folder that lies within the folders with the (device, inode) ``above``."""
+        try:
+            here = os.stat(folder)
+            if (here.st_dev, here.st_ino) in above:
+                return self._skip(prefix, "symbolic link loop")
+            with os.scandir(folder) as entries:
+                listing = list(entries)
+        except OSError as error:
+            return self._skip(prefix, f"unreadable folder ({error.strerror})")
+        for entry in listing:
+            name = prefix + entry.name
+            try:
+                if entry.is_dir():
+                    self.enter(entry.path, name + "/", above | {(here.st_dev, here.st_ino)})
+                elif entry.name.startswith(".") or entry.name.rpartition(".")[2].lower() not in images.EXTENSIONS:
+                    self._skip(name, "not an image")
+                elif size := entry.stat().st_size:
+                    self.files.append((name, size))
+                else:
+                    self._skip(name, "empty")
+            except OSError as error:
+                self._skip(name, f"unreadable ({error.strerror})")
+        return None
+
+    def _skip(self, name: str, reason: str) -> None:
+        self.skipped.append(Skipped(f"{self.identity}/{name}".rstrip("/"), reason))
+
+
+@dataclass(frozen=True)
+class _FolderPart:
+    root: str
+    folders: list[tuple[str, bytes]]
+
+    @property
+    def fingerprint(self) -> bytes:
+        """See :class:`wds_face.sources.Part`."""
+        digest = hashlib.sha256()
+        for name, files in self.folders:
+            digest.update(os.fsencode(name) + b"\0\0" + files + b"\0\0\0")
+        return digest.digest()
+
+    def read(self) -> Iterator[Iterable[Image | Skipped]]:
+        """See :class:`wds_face.sources.Part`."""
+        for name, files in self.folders:
+            yield self._identity(name, os.fsdecode(files).split("\0"))
+
+    def _identity(self, identity: str, files: list[str]) -> Iterator[Image | Skipped]:
+        folder = os.path.join(self.root, identity, "")
+        for file in files:
+            try:
+                data = _read(folder + file)
+            except OSError as error:
+                yield Skipped(f"{identity}/{file}", f"unreadable ({error.strerror})")
+                continue
+            yield Image(f"{identity}/{file}", file.rpartition(".")[2].lower(), data)
+
+
+def _read(path: str) -> bytes:
+    """A whole small file in three system calls."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        data = os.read(descriptor, _READ)
+        if len(data) < _READ:
+            return data
+        chunks = [data]
+        while data := os.read(descriptor, 1 << 20):
+            chunks.append(data)
+        return b"".join(chunks)
+    finally:
+        os.close(descriptor)
+
+
+__all__ = ["ImageFolder"]

@@ -1,0 +1,152 @@
+"""Faces in WebDataset shards of any maker, in any order: regrouped by identity."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wds_face.errors import SourceError, TarError
+from wds_face.shards.classes import read_classes
+from wds_face.shards.find import find_shards
+from wds_face.shards.samples import SampleReader
+from wds_face.sources.source import Image, Inventory, Skipped, by_identity, runs
+from wds_face.storage import Store
+
+
+class WebDataset:
+    """WebDataset tar shards.
+
+    Args:
+        url: a folder of ``.tar`` files, one ``.tar``, or a brace pattern (``faces-{000000..000123}.tar``); a local
+            path or any fsspec URL.
+        label_from: where identities are, see :class:`wds_face.shards.samples.SampleReader`.
+        options: fsspec's ``storage_options``.
+    """
+
+    kind = "webdataset"
+
+    def __init__(
+        self, url: str | os.PathLike[str], *, label_from: str = "auto", options: dict[str, Any] | None = None
+    ) -> None:
+        self.url = os.fspath(url)
+        self.label_from = label_from
+        self.options = options
+        SampleReader(label_from)  # refuses what it does not know
+
+    @property
+    def location(self) -> str:
+        """See :class:`wds_face.sources.Source`."""
+        return self.url.rpartition("/")[0] or "." if self.url.endswith(".tar") else self.url
+
+    def scan(self, progress: Callable[[int], object] = lambda _: None) -> Inventory:
+        """See :class:`wds_face.sources.Source`."""
+        store, names = find_shards(self.url, self.options)
+        skipped: list[Skipped] = []
+        rows = array("q")  # shard, offset, bytes, extension, identity of each image
+        extensions: dict[str, int] = {}
+        identities: dict[str, int] = {}
+        reader = SampleReader(self.label_from)
+        for shard, name in enumerate(names):
+            before = len(rows)
+            try:
+                for sample in reader.read(store.view(name)):
+                    if sample.problem or sample.image is None:
+                        skipped.append(Skipped(f"{name}:{sample.key}", sample.problem))
+                        continue
+                    extension = extensions.setdefault(sample.extension, len(extensions))
+                    identity = identities.setdefault(sample.identity, len(identities))
+                    rows.extend((shard, sample.image.data, sample.image.size, extension, identity))
+            except TarError as error:
+                skipped.append(Skipped(name, f"damaged tar: {error}"))
+            progress((len(rows) - before) // 5)
+        if not rows:
+            raise SourceError(f"{self.url}: no sample with an image and an identity" + _first(skipped))
+        table = np.frombuffer(rows, np.int64).reshape(-1, 5)
+        labels, rank = _in_order(list(identities))
+        order, starts, counts, nbytes = by_identity(rank[table[:, 4]], table[:, 2], len(labels))
+        table = table[order, :4]
+        kinds = list(extensions)
+        return Inventory(
+            names=_original_names(store, labels),
+            images=counts,
+            nbytes=nbytes,
+            part=lambda rows: _ShardPart(store, names, kinds, [table[run] for run in runs(starts, rows)]),
+            skipped=skipped,
+        )
+
+
+def _in_order(names: list[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """Names sorted (as numbers where all are), and the rank of each in that order."""
+    numbers = all(name.isdecimal() for name in names)
+    order = sorted(range(len(names)), key=(lambda i: (int(names[i]), names[i])) if numbers else names.__getitem__)
+    rank = np.empty(len(names), np.int64)
+    rank[order] = np.arange(len(names))
+    return [names[i] for i in order], rank
+
+
+def _original_names(store: Store, labels: list[str]) -> list[str]:
+    """Names from the ``classes.tsv`` beside shards that wds_face made, so that they survive a second conversion."""
+    if "classes.tsv" not in store.names() or not all(label.isdecimal() for label in labels):
+        return labels
+    classes = read_classes(store.read("classes.tsv"))
+    if any(int(label) >= len(classes) for label in labels):
+        return labels
+    return [classes[int(label)] for label in labels]
+
+
+def _first(skipped: list[Skipped]) -> str:
+    return f" (first of {len(skipped)} left out: {skipped[0].item}, {skipped[0].reason})" if skipped else ""
+
+
+@lru_cache(maxsize=4096)
+def _mapped(store: Store, name: str) -> memoryview:
+    return store.view(name)
+
+
+@dataclass(frozen=True)
+class _ShardPart:
+    store: Store
+    names: list[str]
+    extensions: list[str]
+    rows: list[NDArray[np.int64]]
+    """Shard, offset, bytes and extension of each image, per identity ``[images, 4]``."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """See :class:`wds_face.sources.Part`."""
+        digest = hashlib.sha256("\0".join([*self.names, "", *self.extensions]).encode())
+        for rows in self.rows:
+            digest.update(len(rows).to_bytes(8, "little") + rows.tobytes())
+        return digest.digest()
+
+    def read(self) -> Iterator[Iterable[Image | Skipped]]:
+        """See :class:`wds_face.sources.Part`."""
+        for rows in self.rows:
+            yield self._local(rows) if self.store.local is not None else self._remote(rows)
+
+    def _local(self, rows: NDArray[np.int64]) -> Iterator[Image | Skipped]:
+        for shard, offset, size, extension in rows.tolist():
+            view = _mapped(self.store, self.names[shard])
+            yield Image(self._item(shard, offset), self.extensions[extension], view[offset : offset + size])
+
+    def _remote(self, rows: NDArray[np.int64]) -> Iterator[Image | Skipped]:
+        shards, starts, sizes, extensions = rows.T.tolist()
+        ends = [start + size for start, size in zip(starts, sizes, strict=True)]
+        found = self.store.ranges([self.names[shard] for shard in shards], starts, ends)
+        for shard, start, extension, data in zip(shards, starts, extensions, found, strict=True):
+            item = self._item(shard, start)
+            if isinstance(data, Exception):
+                yield Skipped(item, f"unreadable ({type(data).__name__})")
+            else:
+                yield Image(item, self.extensions[extension], data)
+
+    def _item(self, shard: int, offset: int) -> str:
+        return f"{self.names[shard]} at byte {offset}"

@@ -1,0 +1,101 @@
+"""What a source of faces must offer to be converted. A new kind of source is one file that does this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Image(NamedTuple):
+    """An encoded image. ``item`` names it within its source, for reports; ``extension`` has no dot."""
+
+    item: str
+    extension: str
+    data: bytes | memoryview
+
+
+class Skipped(NamedTuple):
+    """Something that was left out, and why. ``item`` is relative to the source, so that reports can be compared."""
+
+    item: str
+    reason: str
+
+
+class Part(Protocol):
+    """Some identities of a source, small enough to be sent to a worker process or machine."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Changes whenever other images would be read."""
+        ...
+
+    def read(self) -> Iterator[Iterable[Image | Skipped]]:
+        """The images of each identity in turn, in a fixed order; what cannot be read comes as ``Skipped``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The identities of a source, in the order of their labels-to-be."""
+
+    names: list[str]
+    """Original names: of the folder, or the label in the record or shard."""
+    images: NDArray[np.int64]
+    """Images of each identity, ``[n]``."""
+    nbytes: NDArray[np.int64]
+    """Encoded bytes of each identity, ``[n]``."""
+    part: Callable[[NDArray[np.int64]], Part]
+    """The part that holds the identities with these positions, in this order."""
+    skipped: list[Skipped] = field(default_factory=list)
+    """What the scan left out."""
+    notes: list[str] = field(default_factory=list)
+    """What the user should know but nothing was left out for."""
+
+
+class Source(Protocol):
+    """Where faces come from."""
+
+    kind: str
+    """A word for it."""
+
+    @property
+    def location(self) -> str:
+        """The path or URL that is read; nothing may be written within it."""
+        ...
+
+    def scan(self, progress: Callable[[int], object]) -> Inventory:
+        """Find every identity without reading the images; ``progress`` is told how many images were found.
+
+        Raises:
+            SourceError: this is no source of this kind.
+        """
+        ...
+
+
+def by_identity(
+    identity: NDArray[np.int64], nbytes: NDArray[np.int64], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Group images by identity, keeping their order within each.
+
+    Args:
+        identity: identity of each image, ``[m]``, values in 0..count-1.
+        nbytes: encoded bytes of each image, ``[m]``.
+        count: the number of identities, n.
+
+    Returns:
+        order ``[m]`` (images, identity by identity), starts ``[n + 1]`` into it, images ``[n]`` and bytes ``[n]``.
+    """
+    order = np.argsort(identity, kind="stable")
+    images = np.bincount(identity, minlength=count).astype(np.int64)
+    starts = np.concatenate([[0], np.cumsum(images)]).astype(np.int64)
+    sums = np.concatenate([[0], np.cumsum(nbytes[order])])
+    return order, starts, images, (sums[starts[1:]] - sums[starts[:-1]]).astype(np.int64)
+
+
+def runs(starts: NDArray[np.int64], rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The positions ``starts[row] … starts[row + 1]`` of each row."""
+    return [np.arange(starts[row], starts[row + 1]) for row in rows]

@@ -1,0 +1,156 @@
+"""A data set as a stream of PK batches: shards -> samples -> groups -> decoded uint8 batches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import webdataset as wds
+from torch.utils.data import DataLoader, get_worker_info
+
+from wds_face.errors import DatasetError
+from wds_face.images import EXTENSIONS
+from wds_face.shards.index import Index
+from wds_face.shards.samples import extension
+from wds_face.shards.tar import walk
+from wds_face.storage import Store
+from wds_face.stream.grouper import pk_batched
+
+Sample = dict[str, Any]
+
+
+class PKStream(wds.DataPipeline):  # type: ignore[misc]
+    """Batches of p identities x k images from a data set that ``wds-face convert`` made.
+
+    Yields ``(images, labels)``: uint8 ``[p * k, 3, size, size]`` RGB and int64 ``[p * k]``, identity by identity. Every
+    image comes at least once per epoch and every batch is full. With workers each streams its own shards.
+
+    Args:
+        url: the data set's folder, a path or an fsspec URL.
+        p: identities in a batch.
+        k: images of each.
+        seed: of all choices, together with the epoch.
+        bufsize: images that batches are grouped from; 16 batches by default.
+        image_size: images of another size are resized to this.
+        storage_options: of fsspec.
+
+    Raises:
+        DatasetError: there is no complete data set, or it has fewer than p identities.
+    """
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str],
+        p: int,
+        k: int,
+        *,
+        seed: int = 0,
+        bufsize: int | None = None,
+        image_size: int = 112,
+        storage_options: dict[str, Any] | None = None,
+    ) -> None:
+        index = Index.open(url, storage_options)
+        if len(index.identities) < p:
+            raise DatasetError(f"{index.store} has {len(index.identities)} identities, fewer than p={p}")
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # workers that persist see it change
+        self.seed = seed
+        super().__init__(
+            _Runs(index, seed, self._epoch),
+            _Read(index.store, [shard.name for shard in index.shards]),
+            _Seeded(p, k, bufsize, seed, self._epoch),
+            wds.map(_Collate(image_size)),
+        )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration runs; each has its own order."""
+        self._epoch.fill_(epoch)
+
+    def loader(self, num_workers: int = 0, **options: Any) -> PKLoader:
+        """A torch ``DataLoader`` over the batches; ``options`` are its own."""
+        return PKLoader(self, batch_size=None, num_workers=num_workers, **options)
+
+
+class PKLoader(DataLoader[Any]):
+    """A ``DataLoader`` with ``set_epoch``."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """See :meth:`PKStream.set_epoch`."""
+        self.dataset.set_epoch(epoch)  # type: ignore[attr-defined]
+
+
+class _Runs:
+    """Rows of the index in this epoch's order: whole shards in turn, this worker's share of them."""
+
+    def __init__(self, index: Index, seed: int, epoch: torch.Tensor) -> None:
+        self.rows, self.shards, self.seed, self.epoch = index.identities, len(index.shards), seed, epoch
+
+    def __call__(self) -> Iterator[np.void]:
+        rng = np.random.default_rng([self.seed, int(self.epoch)])
+        worker = get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        for shard in rng.permutation(self.shards)[first::step]:
+            rows = self.rows[self.rows["shard"] == shard]
+            order = np.random.default_rng([self.seed, int(self.epoch), int(shard)]).permutation(len(rows))
+            yield from rows[order]
+
+
+class _Read:
+    """Rows of the index -> samples."""
+
+    def __init__(self, store: Store, names: list[str]) -> None:
+        self.store, self.names = store, names
+
+    def __call__(self, rows: Iterable[np.void]) -> Iterator[Sample]:
+        opened, view = -1, memoryview(b"")
+        for row in rows:
+            shard, name = int(row["shard"]), self.names[row["shard"]]
+            if shard != opened:
+                opened, view = shard, self.store.view(name)
+            run = view[int(row["offset"]) :][: int(row["nbytes"])]
+            members = [member for member in walk(run, ends=False) if extension(member) in EXTENSIONS]
+            if len(members) != row["images"]:
+                raise DatasetError(
+                    f"{self.store}/{name}: {len(members)} images of identity {row['label']}, the index says "
+                    f"{row['images']}: run `wds-face verify`"
+                )
+            for member in members:
+                image = run[member.data : member.data + member.size]
+                key = member.name.rpartition(".")[0]
+                yield {"__key__": key, "__url__": name, "image": image, "cls": int(row["label"])}
+
+
+class _Seeded:
+    """``pk_batched`` with a seed of its own in each epoch and worker."""
+
+    def __init__(self, p: int, k: int, bufsize: int | None, seed: int, epoch: torch.Tensor) -> None:
+        self.p, self.k, self.bufsize, self.seed, self.epoch = p, k, bufsize, seed, epoch
+
+    def __call__(self, samples: Iterable[Sample]) -> Iterator[list[Sample]]:
+        worker = get_worker_info()
+        entropy = [self.seed, int(self.epoch), worker.id if worker else 0]
+        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+        yield from pk_batched(self.p, self.k, bufsize=self.bufsize, seed=seed)(samples)
+
+
+class _Collate:
+    """Samples -> (uint8 images, int64 labels)."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
+        images = np.empty((len(samples), self.size, self.size, 3), np.uint8)
+        for row, sample in enumerate(samples):
+            image = cv2.imdecode(np.frombuffer(sample["image"], np.uint8), cv2.IMREAD_COLOR)
+            if image is None:
+                raise DatasetError(f"{sample['__url__']}: {sample['__key__']} cannot be decoded")
+            if image.shape[:2] != (self.size, self.size):
+                image = cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA)
+            cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=images[row])
+        labels = torch.tensor([sample["cls"] for sample in samples], dtype=torch.int64)
+        return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels
