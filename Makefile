@@ -1,0 +1,45 @@
+# Both commands set up all they need; only Python 3.10+ and make must be there.
+PYTHON ?= python3
+BIN := .venv/bin
+JOBS ?= 2
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/.ready
+	$(BIN)/python examples/demo.py demo
+
+test: .venv/.ready-test .venv-mxnet/.ready lint
+	$(BIN)/pytest -n $(JOBS)
+
+lint: .venv/.ready-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.ready-bench
+	$(BIN)/python benchmarks/convert.py
+	$(BIN)/python benchmarks/recordio.py
+
+clean:
+	rm -rf .venv .venv-mxnet demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("wds-face needs Python 3.10 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+
+# torch and torchvision come as they are on PyPI, so the first time takes some minutes
+.venv/.ready: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/.ready-test: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@ .venv/.ready
+
+.venv/.ready-bench: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	touch $@ .venv/.ready
+
+# real mxnet cannot be imported beside a current numpy, so it has an environment of its own
+.venv-mxnet/.ready: tests/oracle/environment.py
+	$(PYTHON) tests/oracle/environment.py .venv-mxnet
