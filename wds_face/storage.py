@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,8 @@ from fsspec.implementations.local import LocalFileSystem
 from wds_face.errors import DatasetError
 
 _FATAL = {errno.ENOSPC: "no space left", errno.EDQUOT: "disk quota exceeded", errno.EROFS: "read-only file system"}
+#: Protocols of object stores: what is uploaded appears when it is complete.
+_WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "oss", "oci", "memory"}
 
 
 class Store:
@@ -75,9 +78,14 @@ class Store:
         return self._fs
 
     @property
+    def _protocols(self) -> set[str]:
+        found = self.fs.protocol
+        return {found} if isinstance(found, str) else set(found)
+
+    @property
     def shared(self) -> bool:
         """Whether other processes see what this one writes."""
-        return "memory" not in self.fs.protocol
+        return "memory" not in self._protocols
 
     def path(self, name: str) -> str:
         """The path of a file as the file system wants it."""
@@ -165,15 +173,15 @@ class Store:
 
     @contextmanager
     def _write_remote(self, name: str) -> Iterator[BinaryIO]:
-        file = self.fs.open(self.path(name), "wb", autocommit=False)
-        try:
-            yield file
-            file.close()
-        except BaseException:
-            with suppress(Exception):  # the first error is the one to tell
-                file.discard()
-            raise
-        file.commit()
+        with tempfile.NamedTemporaryFile() as file:
+            yield file  # type: ignore[misc]
+            file.flush()
+            if _WHOLE.isdisjoint(self._protocols):
+                part = self.path(f".{name.rpartition('/')[2]}.{uuid.uuid4().hex}.part")
+                self.fs.put_file(file.name, part)
+                self.fs.mv(part, self.path(name))
+            else:
+                self.fs.put_file(file.name, self.path(name))
 
     def put(self, name: str, data: bytes) -> None:
         """Write a whole file at once, atomically."""

@@ -1,0 +1,116 @@
+"""Files appear whole or not at all, on local disk and on fsspec's file systems alike."""
+
+from __future__ import annotations
+
+import errno
+import pickle
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from wds_face.errors import DatasetError
+from wds_face.storage import Store
+
+
+@pytest.fixture(params=["path", "file", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    urls = {"path": str(tmp_path / "set"), "file": f"file://{tmp_path}/set", "memory": "memory://store-test"}
+    yield Store(urls[request.param])
+    if request.param == "memory":
+        fsspec.filesystem("memory").store.clear()
+
+
+def test_round_trip(store: Store) -> None:
+    assert store.names() == []
+    assert store.size("a.tar") is None
+    store.put("a.tar", b"0123456789")
+    store.put("sub/b", b"")
+    assert store.names() == ["a.tar"]
+    assert store.names("sub") == ["b"]
+    assert store.size("a.tar") == 10
+    assert store.size("sub/b") == 0
+    assert store.read("a.tar") == b"0123456789"
+    assert bytes(store.view("a.tar")[2:4]) == b"23"
+    assert bytes(store.view("sub/b")) == b""
+    assert store.ranges(["a.tar", "a.tar"], [0, 8], [2, 10]) == [b"01", b"89"]
+    store.remove("a.tar")
+    store.remove("a.tar")
+    store.remove_folder("sub")
+    store.remove_folder("sub")
+    assert store.names() == []
+
+
+def test_missing_files_say_so(store: Store) -> None:
+    with pytest.raises(FileNotFoundError):
+        store.read("nothing")
+    with pytest.raises(FileNotFoundError):
+        store.view("nothing")
+
+
+def test_nothing_is_visible_before_the_end(store: Store) -> None:
+    with store.write("x.tar") as file:
+        file.write(b"half")
+        assert store.size("x.tar") is None
+    assert store.read("x.tar") == b"half"
+
+
+def test_nothing_is_left_after_an_error(store: Store) -> None:
+    store.put("x.tar", b"before")
+
+    def fail() -> None:
+        with store.write("x.tar") as file:
+            file.write(b"half")
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        fail()
+    assert store.read("x.tar") == b"before"
+    assert store.names() == ["x.tar"]
+
+
+def test_a_store_travels_by_url(store: Store) -> None:
+    store.put("a", b"1")
+    copy = pickle.loads(pickle.dumps(store))
+    assert copy == store
+    assert hash(copy) == hash(store)
+    assert copy.read("a") == b"1"
+
+
+def test_what_other_processes_see(tmp_path: Path) -> None:
+    assert Store(tmp_path).shared
+    assert not Store("memory://x").shared
+
+
+def test_messages_hold_no_credentials() -> None:
+    assert str(Store("memory://user:secret@bucket/set")) == "memory://bucket/set"
+
+
+def test_an_unknown_protocol_is_one_line() -> None:
+    with pytest.raises(DatasetError, match="nonsense"):
+        Store("nonsense://bucket/set")
+
+
+def test_a_full_disk_says_what_to_do_and_leaves_nothing(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no permission to mount a small disk")
+    try:
+        with (
+            pytest.raises(DatasetError, match=r"no space left while writing a\.tar"),
+            Store(small).write("a.tar") as file,
+        ):
+            file.write(bytes(1 << 20))
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_other_errors_stay_what_they_are(store: Store) -> None:
+    with pytest.raises(OSError, match="odd") as caught, store.write("x"):
+        raise OSError(errno.EIO, "odd")
+    assert caught.value.errno == errno.EIO
