@@ -2,37 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-SHARED = Path(__file__).parents[2] / "shared"
-
-
-def jpeg(number: int, size: int = 24) -> bytes:
-    """A small JPEG that differs from those of other numbers."""
-    pixels = np.random.default_rng(number).integers(0, 255, (4, 4, 3), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
-    return file.getvalue()
-
-
-def sums(folder: Path) -> dict[str, str]:
-    """sha256 of every file in a folder, hidden ones included."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-MakeFolder = Callable[..., Path]
+from tests.support import SHARED, MakeFolder, jpeg
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +35,7 @@ def make_folder(tmp_path: Path, jpegs: list[bytes]) -> MakeFolder:
 
 @pytest.fixture
 def faces(make_folder: MakeFolder) -> Path:
-    """Twenty identities with 1 to 6 images, 70 in all."""
+    """Twenty identities with 1 to 6 images, 66 in all."""
     return make_folder({f"person {i:02d}": 1 + i % 6 for i in range(20)})
 
 

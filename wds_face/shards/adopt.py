@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from wds_face import pool
-from wds_face.errors import DatasetError
+from wds_face.errors import DatasetError, TarError
 from wds_face.progress import bar
 from wds_face.shards.classes import write_classes
 from wds_face.shards.find import find_shards
@@ -91,11 +91,15 @@ def adopt(
 
 def _find_label(store: Store, names: list[str]) -> str:
     reader = SampleReader()
+    why = "holds no sample with an image"
     for name in names:
-        for _ in reader.read(store.view(name)):
-            if reader.label_from != "auto":
-                return reader.label_from
-    raise DatasetError(f"{store} holds no sample with an image")
+        try:
+            for _ in reader.read(store.view(name)):
+                if reader.label_from != "auto":
+                    return reader.label_from
+        except TarError as error:  # another shard may do; the damage is told when this one is looked at
+            why = f"{name}: {error}"
+    raise DatasetError(f"{store}: {why}")
 
 
 def _look(look: _Look) -> tuple[Shard, list[Run]]:

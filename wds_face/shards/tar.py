@@ -68,7 +68,7 @@ def headers(names: Sequence[str], sizes: ArrayLike) -> NDArray[np.uint8]:
     if encoded.dtype.itemsize > 100 or (len(size) and int(size.max()) > _MAX_SIZE):
         raise TarError("a member needs a name of at most 100 characters and fewer than 8 GiB")
     table = np.tile(_TEMPLATE, (len(names), 1))
-    table[:, : encoded.dtype.itemsize] = encoded.view(np.uint8).reshape(len(names), -1)
+    table[:, : encoded.dtype.itemsize] = encoded.view(np.uint8).reshape(len(names), encoded.dtype.itemsize)
     table[:, 124:135] = _octal(size, 11)
     table[:, _CHECKSUM] = ord(" ")
     table[:, 148:154] = _octal(table.sum(axis=1, dtype=np.int64), 6)

@@ -1,0 +1,209 @@
+"""Whatever lies in a folder: the images are found, the rest is named, nothing stops the run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support import MakeFolder
+from wds_face import ImageFolder, SourceError, WdsFaceError
+from wds_face.sources import Image, Inventory, Skipped
+
+
+def read(inventory: Inventory) -> dict[str, list[str]]:
+    """Items of each identity; what could not be read with its reason."""
+    found = inventory.part(np.arange(len(inventory.names))).read()
+    return {
+        name: [item.item if isinstance(item, Image) else f"{item.item}: {item.reason}" for item in items]
+        for name, items in zip(inventory.names, found, strict=True)
+    }
+
+
+def test_identities_and_images_in_the_order_of_their_names(make_folder: MakeFolder) -> None:
+    root = make_folder({"b": 2, "a": 1, "C": 1})
+    inventory = ImageFolder(root).scan()
+    assert read(inventory) == {"C": ["C/0000.jpg"], "a": ["a/0000.jpg"], "b": ["b/0000.jpg", "b/0001.jpg"]}
+    assert inventory.images.tolist() == [1, 1, 2]
+    assert inventory.nbytes.tolist() == [sum(p.stat().st_size for p in (root / n).iterdir()) for n in ("C", "a", "b")]
+
+
+def test_data_and_extension(make_folder: MakeFolder) -> None:
+    root = make_folder({"a": 1})
+    (root / "a" / "0000.jpg").rename(root / "a" / "x.JPeG")
+    ((image,),) = ImageFolder(root).scan().part(np.array([0])).read()
+    assert image == Image("a/x.JPeG", "jpeg", (root / "a" / "x.JPeG").read_bytes())
+
+
+def test_a_part_holds_what_was_asked_for_in_that_order(make_folder: MakeFolder) -> None:
+    inventory = ImageFolder(make_folder({"a": 1, "b": 2, "c": 3})).scan()
+    part = inventory.part(np.array([2, 0]))
+    items = [[item.item for item in items] for items in part.read()]
+    assert items == [["c/0000.jpg", "c/0001.jpg", "c/0002.jpg"], ["a/0000.jpg"]]
+    assert part.fingerprint == inventory.part(np.array([2, 0])).fingerprint
+    assert part.fingerprint != inventory.part(np.array([0, 2])).fingerprint
+
+
+def test_everything_else_is_reported(make_folder: MakeFolder) -> None:
+    root = make_folder({"a": 1})
+    (root / "a" / ".DS_Store").write_bytes(b"x")
+    (root / "a" / "._0000.jpg").write_bytes(b"x")
+    (root / "a" / "notes.txt").write_bytes(b"x")
+    (root / "a" / "none").write_bytes(b"x")
+    (root / "a" / "zero.jpg").touch()
+    (root / "empty").mkdir()
+    (root / "only text").mkdir()
+    (root / "only text" / "a.md").write_text("x")
+    (root / ".git").mkdir()
+    (root / "list.txt").write_text("x")
+    inventory = ImageFolder(root).scan()
+    assert inventory.names == ["a"]
+    assert sorted(inventory.skipped) == [
+        Skipped(".git", "not in an identity folder"),
+        Skipped("a/.DS_Store", "not an image"),
+        Skipped("a/._0000.jpg", "not an image"),
+        Skipped("a/none", "not an image"),
+        Skipped("a/notes.txt", "not an image"),
+        Skipped("a/zero.jpg", "empty"),
+        Skipped("empty", "empty identity folder"),
+        Skipped("list.txt", "not in an identity folder"),
+        Skipped("only text/a.md", "not an image"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "with space",
+        "with.dot.s",
+        "ünïcödé 名前",
+        "tab\there",
+        "new\nline",
+        "-dash",
+        "quote'\"",
+        "#",
+        "%41",
+        "x" * 255,
+        "\\",
+    ],
+)
+def test_any_name(make_folder: MakeFolder, jpegs: list[bytes], name: str) -> None:
+    root = make_folder({name: 2})
+    file = root / name / (name[:251] + ".jpg")
+    file.write_bytes(jpegs[0])
+    inventory = ImageFolder(root).scan()
+    assert inventory.names == [name]
+    assert inventory.skipped == []
+    assert sorted(read(inventory)[name]) == sorted(f"{name}/{path.name}" for path in (root / name).iterdir())
+
+
+def test_names_that_are_not_utf8(make_folder: MakeFolder, jpegs: list[bytes]) -> None:
+    root = make_folder({"a": 1})
+    folder = os.fsencode(root) + b"/caf\xe9"
+    os.mkdir(folder)
+    with open(folder + b"/\xff.jpg", "wb") as file:
+        file.write(jpegs[0])
+    inventory = ImageFolder(root).scan()
+    assert [os.fsencode(name) for name in inventory.names] == [b"a", b"caf\xe9"]
+    assert len(read(inventory)[os.fsdecode(b"caf\xe9")]) == 1
+
+
+def test_folders_within_an_identity_belong_to_it(make_folder: MakeFolder) -> None:
+    root = make_folder({"a": 1, "a/2019": 2, "a/2019/x": 1})
+    assert read(ImageFolder(root).scan()) == {
+        "a": ["a/0000.jpg", "a/2019/0000.jpg", "a/2019/0001.jpg", "a/2019/x/0000.jpg"]
+    }
+
+
+def test_links_are_followed_and_loops_are_not(make_folder: MakeFolder) -> None:
+    root = make_folder({"a": 1, "b": 1})
+    (root / "a" / "up").symlink_to(root)
+    (root / "a" / "self").symlink_to(root / "a")
+    (root / "b" / "more").symlink_to(root / "a" / "0000.jpg")
+    (root / "b" / "gone.jpg").symlink_to(root / "nothing")
+    (root / "b" / "linked.jpg").symlink_to(root / "a" / "0000.jpg")
+    (root / "c").symlink_to(root / "b")
+    inventory = ImageFolder(root).scan()
+    found = read(inventory)
+    assert found["b"] == ["b/0000.jpg", "b/linked.jpg"]
+    assert found["c"] == ["c/0000.jpg", "c/linked.jpg"]
+    reasons = dict(inventory.skipped)
+    assert reasons["a/self"] == "symbolic link loop"
+    assert reasons["b/gone.jpg"].startswith("unreadable")
+    assert any(reason == "symbolic link loop" for item, reason in inventory.skipped if item.startswith("a/up"))
+
+
+def test_a_file_that_goes_away_is_reported(make_folder: MakeFolder) -> None:
+    root = make_folder({"a": 3})
+    inventory = ImageFolder(root).scan()
+    (root / "a" / "0001.jpg").unlink()
+    assert read(inventory)["a"] == ["a/0000.jpg", "a/0001.jpg: unreadable (No such file or directory)", "a/0002.jpg"]
+
+
+def test_large_files_are_read_whole(make_folder: MakeFolder) -> None:
+    root = make_folder({"a": 1})
+    data = np.random.default_rng(0).bytes(300_000)
+    for size in (65535, 65536, 65537, 300_000):
+        (root / "a" / "0000.jpg").write_bytes(data[:size])
+        ((image,),) = ImageFolder(root).scan().part(np.array([0])).read()
+        assert image.data == data[:size]
+
+
+UNREADABLE = """
+import sys
+from wds_face import ImageFolder, convert
+if __name__ == "__main__":
+    report = convert(ImageFolder(sys.argv[1]), sys.argv[2], workers=1)
+    print(report.index.images, *sorted(report.skipped), sep="\\n")
+"""
+
+
+def test_folders_and_files_without_permission(make_folder: MakeFolder, tmp_path: Path) -> None:
+    root = make_folder({"a": 2, "b": 1})
+    (root / "a" / "0001.jpg").chmod(0)
+    (root / "b").chmod(0)
+    command = [sys.executable, "-c", UNREADABLE, str(root), str(tmp_path / "out")]
+    if os.getuid() == 0:  # root may read everything, unless it gives that up
+        if shutil.which("setpriv") is None:
+            pytest.skip("needs setpriv to become a user who may not read")
+        without = "-dac_override,-dac_read_search"
+        command = ["setpriv", f"--bounding-set={without}", f"--inh-caps={without}", *command]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    (root / "b").chmod(0o755)
+    assert run.stdout.splitlines() == [
+        "1",
+        "Skipped(item='a/0001.jpg', reason='unreadable (Permission denied)')",
+        "Skipped(item='b', reason='unreadable folder (Permission denied)')",
+    ], run.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("missing", "is not there"), ("file", "is a file"), ("s3://bucket/faces", "is a URL"), ("flat", "no sub-folders")],
+)
+def test_what_is_no_image_folder(tmp_path: Path, jpegs: list[bytes], path: str, message: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat" / "0.jpg").write_bytes(jpegs[0])
+    with pytest.raises(SourceError, match=message) as caught:
+        ImageFolder(path if "://" in path else tmp_path / path).scan()
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, WdsFaceError)
+
+
+def test_slow_file_systems_are_listed_with_threads_in_the_same_order(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder({f"{i:03d}": 1 for i in range(40)})
+    expected = ImageFolder(root).scan()
+    monkeypatch.setattr("wds_face.sources.imagefolder._PROBE", 2)
+    monkeypatch.setattr("wds_face.sources.imagefolder._SLOW", 0.0)
+    counted = []
+    slow = ImageFolder(root).scan(counted.append)
+    assert slow.names == expected.names
+    assert sum(counted) == 40
