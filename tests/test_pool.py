@@ -40,6 +40,12 @@ def test_every_task_has_its_result(workers: int) -> None:
     assert sorted(pool.run(double, range(20), workers=workers)) == [(i, 2 * i) for i in range(20)]
 
 
+def test_how_many() -> None:
+    assert pool.size(3, 0) == 3
+    assert pool.size(None, 0) == 1
+    assert pool.size(None, 1 << 40) == pool.cpus()
+
+
 def test_no_tasks() -> None:
     assert list(pool.run(double, [], workers=4)) == []
 

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 from wds_face.errors import WdsFaceError
 
+_WORTH = 16 << 20  # bytes that are worth another worker process
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -20,6 +22,16 @@ R = TypeVar("R")
 def cpus() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def size(asked: int | None, nbytes: int) -> int:
+    """How many workers to use: what was asked for, or one per processor while each has enough to do.
+
+    Args:
+        asked: what the user said, None for nothing.
+        nbytes: that have to be read; a worker takes longer to start than to read a few MB.
+    """
+    return min(cpus(), 1 + nbytes // _WORTH) if asked is None else asked
 
 
 def run(

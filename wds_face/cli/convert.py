@@ -15,8 +15,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = (
     click.option("--name", default="train", show_default=True, help="Prefix of the shards' names."),
-    click.option("--shard-size", type=Bytes(), metavar="SIZE", help="Size of a shard, like 64MB [default: 8 to 256 MiB]."),
-    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the order of identities."),
+    click.option("--shard-size", type=Bytes(), metavar="SIZE", help="Size of a shard, like 64MB [default: 8-256 MiB]."),
+    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the identities' order."),
     click.option("--min-images", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
                  help="Leave out identities with fewer images."),
     click.option("--labels", type=click.Choice(["cls", "key"]), default="cls", show_default=True,
@@ -97,8 +97,16 @@ def webdataset(src: str, dest: str, label_from: str, **options: Any) -> None:
 
 
 def _convert(
-    source: Source, dest: str, *, strict: bool, workers: int | None, resume: bool, dry_run: bool, quiet: bool, **rest: Any
-) -> None:  # fmt: skip
+    source: Source,
+    dest: str,
+    *,
+    strict: bool,
+    workers: int | None,
+    resume: bool,
+    dry_run: bool,
+    quiet: bool,
+    **rest: Any,
+) -> None:
     from wds_face.conversion.convert import convert as run  # noqa: PLC0415 (keeps --help fast)
     from wds_face.conversion.plan import Options, make_plan  # noqa: PLC0415
 
@@ -127,10 +135,9 @@ def _convert(
     if not report.written:
         click.echo("it was complete already; nothing to do")
     else:
-        images = sum(shard.images for shard in index.shards)
         again = len(index.shards) - report.written
         kept = f" ({again:,} shards were finished before)" if again > 0 else ""
-        click.echo(f"{seconds:.1f} s, {images / max(seconds, 1e-9):,.0f} images/s{kept}")
+        click.echo(f"{seconds:.1f} s, {index.images / max(seconds, 1e-9):,.0f} images/s{kept}")
     for note in report.notes:
         click.echo(f"note: {note}")
     if report.skipped:

@@ -11,7 +11,7 @@ import click
 from wds_face.cli.units import size
 
 
-@click.command()
+@click.command(short_help="Write an index beside shards made elsewhere.")
 @click.argument("url")
 @click.option("--label-from", default="auto", show_default=True, metavar="WHERE",
               help="Where the label of a sample is: cls, json, json:FIELD, key, or auto.")  # fmt: skip
@@ -35,7 +35,7 @@ def index(url: str, label_from: str, overwrite: bool, workers: int | None) -> No
     )
 
 
-@click.command()
+@click.command(short_help="Check every file against the index, to the bit.")
 @click.argument("url")
 @click.option("--deep", is_flag=True, help="Decode every image too.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes [default: one per processor].")
@@ -66,7 +66,7 @@ def verify(url: str, deep: bool, workers: int | None) -> None:
     click.echo(f"{url}: ok ({len(found.shards):,} shards, {size(total)}, {found.images:,} images{decoded})")
 
 
-@click.command()
+@click.command(short_help="Count identities and images, and how they are spread.")
 @click.argument("url")
 @click.option(
     "-k", type=click.IntRange(min=1), default=4, show_default=True, help="Count identities with fewer images."

@@ -10,7 +10,7 @@ import click
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 1 << 10, "MI": 1 << 20, "GI": 1 << 30}
 
 
-class Bytes(click.ParamType):
+class Bytes(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4
     """A number of bytes: ``1000000``, ``64MB``, ``1.5GiB``."""
 
     name = "size"

@@ -64,7 +64,7 @@ def convert(
         source: where the faces are.
         dest: a folder, or any fsspec URL; created if need be.
         options: what decides the bytes.
-        workers: processes; by default one per processor.
+        workers: processes; by default one per processor, fewer for small sets.
         executor: a ``concurrent.futures`` executor to use instead of processes of its own.
         overwrite: replace what ``dest`` holds under this name.
         strict: raise where something has to be left out.
@@ -86,7 +86,8 @@ def convert(
         return _finished(store, plan)
     with workspace.locked():
         workspace.begin(overwrite=overwrite)
-        runner = _Runner(plan, store, workspace, pool.cpus() if workers is None else workers, executor, strict)
+        count = pool.size(workers, int(plan.inventory.nbytes.sum()))
+        runner = _Runner(plan, store, workspace, count, executor, strict)
         results, lost = runner.run(progress)
         index = _publish(plan, store, workspace, results, lost)
         workspace.clear()
@@ -192,7 +193,7 @@ def _keep_apart(source: Source, store: Store) -> None:
     if store.local is None or "://" in source.location:
         return
     inner, outer = os.path.realpath(store.local), os.path.realpath(source.location)
-    if inner == outer or inner.startswith(outer + os.sep):
+    if inner == outer or (source.recursive and inner.startswith(outer + os.sep)):
         raise DatasetError(f"{store} lies within the source {source.location}: choose a folder outside")
 
 

@@ -44,7 +44,7 @@ def adopt(
         url: a folder of ``.tar`` files; a local path or an fsspec URL.
         label_from: where the labels are, see :class:`wds_face.shards.samples.SampleReader`.
         overwrite: replace an index that is there.
-        workers: processes; by default one per processor.
+        workers: processes; by default one per processor, fewer for small sets.
         progress: show a bar if the terminal is one.
         storage_options: of fsspec.
 
@@ -58,7 +58,8 @@ def adopt(
     if label_from == "auto":
         label_from = _find_label(store, names)
     looks = [_Look(store, name, label_from) for name in names]
-    count = (pool.cpus() if workers is None else workers) if store.shared else 1
+    nbytes = sum(store.size(name) or 0 for name in names)
+    count = pool.size(workers, nbytes) if store.shared else 1
     found: dict[str, tuple[Shard, list[Run]]] = {}
     with bar("indexing", None, progress) as shown:
         for look, (shard, runs) in pool.run(_look, looks, workers=count):

@@ -54,7 +54,7 @@ def verify(
     Args:
         url: the folder of the data set, a path or an fsspec URL.
         deep: decode every image too.
-        workers: processes; by default one per processor.
+        workers: processes; by default one per processor, fewer for small sets.
         progress: show a bar if the terminal is one.
         storage_options: of fsspec.
 
@@ -85,7 +85,8 @@ def verify(
         _Check(store, shard, index.identities[index.identities["shard"] == number], label_from, deep)
         for number, shard in enumerate(index.shards)
     ]
-    count = (pool.cpus() if workers is None else workers) if store.shared else 1
+    nbytes = sum(shard.nbytes for shard in index.shards) * (20 if deep else 1)  # decoding takes that much longer
+    count = pool.size(workers, nbytes) if store.shared else 1
     with bar("verifying", index.images, progress) as shown:
         for check, found in pool.run(_problems, checks, workers=count):
             problems += [Problem(check.shard.name, what) for what in found]

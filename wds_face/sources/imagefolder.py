@@ -42,6 +42,7 @@ class ImageFolder:
     """
 
     kind = "imagefolder"
+    recursive = True
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.fspath(root)

@@ -31,6 +31,7 @@ class RecordIO:
     """
 
     kind = "recordio"
+    recursive = False
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)

@@ -32,6 +32,7 @@ class WebDataset:
     """
 
     kind = "webdataset"
+    recursive = False
 
     def __init__(
         self, url: str | os.PathLike[str], *, label_from: str = "auto", options: dict[str, Any] | None = None

@@ -61,6 +61,8 @@ class Source(Protocol):
 
     kind: str
     """A word for it."""
+    recursive: bool
+    """Whether folders below its location are read too."""
 
     @property
     def location(self) -> str:

@@ -17,7 +17,6 @@ from wds_face.images import EXTENSIONS
 from wds_face.shards.index import Index
 from wds_face.shards.samples import extension
 from wds_face.shards.tar import walk
-from wds_face.storage import Store
 from wds_face.stream.grouper import pk_batched
 
 Sample = dict[str, Any]
@@ -61,7 +60,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         self.seed = seed
         super().__init__(
             _Runs(index, seed, self._epoch),
-            _Read(index.store, [shard.name for shard in index.shards]),
+            _Read(index),
             _Seeded(p, k, bufsize, seed, self._epoch),
             wds.map(_Collate(image_size)),
         )
@@ -102,15 +101,20 @@ class _Runs:
 class _Read:
     """Rows of the index -> samples."""
 
-    def __init__(self, store: Store, names: list[str]) -> None:
-        self.store, self.names = store, names
+    def __init__(self, index: Index) -> None:
+        self.store, self.shards = index.store, index.shards
 
     def __call__(self, rows: Iterable[np.void]) -> Iterator[Sample]:
         opened, view = -1, memoryview(b"")
         for row in rows:
-            shard, name = int(row["shard"]), self.names[row["shard"]]
+            shard = int(row["shard"])
+            name, nbytes = self.shards[shard].name, self.shards[shard].nbytes
             if shard != opened:
                 opened, view = shard, self.store.view(name)
+                if len(view) != nbytes:
+                    raise DatasetError(
+                        f"{self.store}/{name} has {len(view)} bytes, the index says {nbytes}: run `wds-face verify`"
+                    )
             run = view[int(row["offset"]) :][: int(row["nbytes"])]
             members = [member for member in walk(run, ends=False) if extension(member) in EXTENSIONS]
             if len(members) != row["images"]:

@@ -1,0 +1,109 @@
+"""From shards to PK batches: full, complete, seeded, with and without workers."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.support import MakeFolder
+from wds_face import DatasetError, ImageFolder, Index, Options, PKStream, convert, pk_batched
+
+
+@pytest.fixture
+def shards(faces: Path, tmp_path: Path) -> Path:
+    convert(ImageFolder(faces), tmp_path / "out", Options(shard_size=60_000), workers=1)
+    return tmp_path / "out"
+
+
+def epoch(stream: PKStream, workers: int = 0, number: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    loader = stream.loader(num_workers=workers)
+    loader.set_epoch(number)
+    return list(loader)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches(shards: Path, workers: int) -> None:
+    batches = epoch(PKStream(shards, p=4, k=3, image_size=24), workers)
+    for images, labels in batches:
+        assert (images.shape, images.dtype) == ((12, 3, 24, 24), torch.uint8)
+        assert (labels.shape, labels.dtype) == ((12,), torch.int64)
+        assert len(set(labels.tolist())) == 4
+        assert torch.equal(labels.reshape(4, 3), labels.reshape(4, 3)[:, :1].expand(4, 3))
+    seen = {image.numpy().tobytes() for images, _ in batches for image in images}
+    assert len(seen) == 60, "each of the 60 different pictures comes at least once"
+
+
+def test_pixels_and_labels_are_those_of_the_files(faces: Path, shards: Path) -> None:
+    classes = Index.open(shards).classes
+    wanted = {
+        (path.parent.name, np.asarray(Image.open(io.BytesIO(path.read_bytes())).convert("RGB")).tobytes())
+        for path in faces.glob("*/*.jpg")
+    }
+    found = {
+        (classes[label], image.permute(1, 2, 0).contiguous().numpy().tobytes())
+        for images, labels in epoch(PKStream(shards, p=5, k=2, image_size=24))
+        for image, label in zip(images, labels.tolist(), strict=True)
+    }
+    assert found == wanted
+
+
+def test_seed_and_epoch_decide(shards: Path) -> None:
+    def labels(seed: int, number: int) -> list[list[int]]:
+        return [found.tolist() for _, found in epoch(PKStream(shards, p=4, k=2, seed=seed), number=number)]
+
+    assert labels(0, 0) == labels(0, 0)
+    assert labels(0, 0) != labels(0, 1)
+    assert labels(0, 0) != labels(1, 0)
+
+
+def test_persistent_workers_see_the_epoch_change(shards: Path) -> None:
+    loader = PKStream(shards, p=4, k=2).loader(num_workers=1, persistent_workers=True)
+    first = [labels.tolist() for _, labels in loader]
+    loader.set_epoch(1)
+    second = [labels.tolist() for _, labels in loader]
+    loader.set_epoch(0)
+    assert [labels.tolist() for _, labels in loader] == first != second
+
+
+def test_images_are_resized_if_asked(shards: Path) -> None:
+    images, _ = next(iter(PKStream(shards, p=2, k=2, image_size=48)))
+    assert images.shape == (4, 3, 48, 48)
+
+
+def test_labels_only_in_the_key(faces: Path, tmp_path: Path) -> None:
+    convert(ImageFolder(faces), tmp_path / "out", Options(labels="key"), workers=1)
+    assert {label for _, labels in epoch(PKStream(tmp_path / "out", p=4, k=2)) for label in labels.tolist()} == set(
+        range(20)
+    )
+
+
+def test_stages_can_be_taken_out_and_put_elsewhere(shards: Path) -> None:
+    import webdataset as wds
+
+    urls = [str(path) for path in sorted(shards.glob("*.tar"))]
+    dataset = wds.WebDataset(urls, shardshuffle=False).compose(pk_batched(p=4, k=2))
+    assert all(len({int(sample["cls"]) for sample in batch}) == 4 for batch in dataset)
+
+
+def test_fewer_identities_than_p(shards: Path) -> None:
+    with pytest.raises(DatasetError, match="20 identities, fewer than p=21"):
+        PKStream(shards, p=21, k=1)
+
+
+def test_no_data_set(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no index\.json"):
+        PKStream(tmp_path, p=2, k=2)
+
+
+def test_an_index_of_other_shards_is_noticed(shards: Path, make_folder: MakeFolder, tmp_path: Path) -> None:
+    other = make_folder({f"{i}": 1 + i % 5 for i in range(20)}, "other")
+    convert(ImageFolder(other), tmp_path / "b", Options(shard_size=60_000), workers=1)
+    for name in ("index.json", "identities.npy", "classes.tsv", "skipped.tsv"):
+        (shards / name).write_bytes((tmp_path / "b" / name).read_bytes())
+    with pytest.raises(DatasetError, match=r"the index says .*wds-face verify"):
+        list(PKStream(shards, p=4, k=2))
