@@ -76,8 +76,7 @@ import sys, time
 sys.path.insert(0, {folder!r})
 from wds_face import pool
 import orphan_task
-if __name__ == "__main__":
-    list(pool.run(orphan_task.sleep, [{notes!r}] * 2, workers=2))
+list(pool.run(orphan_task.sleep, [{notes!r}] * 2, workers=2))
 """
 
 TASK = """

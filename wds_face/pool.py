@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+import loky
 
 from wds_face.errors import WdsFaceError
 
@@ -55,13 +57,10 @@ def run(
     elif executor is not None:
         yield from _on(executor, function, tasks)
     else:
-        # Not fork: the caller may have threads (torch, fsspec) whose locks a forked child would inherit.
-        methods = multiprocessing.get_all_start_methods()
-        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        if "forkserver" in methods:
-            multiprocessing.set_forkserver_preload([function.__module__])
-        with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context, initializer=_worker) as pool:
-            yield from _on(pool, function, tasks)
+        # loky starts fresh processes: fork would inherit the locks of the caller's threads (torch, fsspec), and
+        # multiprocessing's other ways run the user's script once more in every worker.
+        with loky.ProcessPoolExecutor(min(workers, len(tasks)), initializer=_worker, initargs=(os.getpid(),)) as processes:
+            yield from _on(processes, function, tasks)
 
 
 def _on(executor: Executor, function: Callable[[T], R], tasks: list[T]) -> Iterator[tuple[T, R]]:
@@ -79,14 +78,13 @@ def _on(executor: Executor, function: Callable[[T], R], tasks: list[T]) -> Itera
             future.cancel()
 
 
-def _worker() -> None:
+def _worker(parent: int) -> None:
     """Leave Ctrl-C to the parent, and never outlive it: an orphan would go on writing beside its successor."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
 
 
-def _die_with(parent: multiprocessing.process.BaseProcess) -> None:
-    parent.join()
+def _die_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.1)
     os._exit(1)
