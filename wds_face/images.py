@@ -13,6 +13,9 @@ Buffer = bytes | memoryview
 #: File name extensions that count as images (torchvision's list), lower case.
 EXTENSIONS = frozenset({"jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"})
 
+#: A larger file is not even read.
+MAX_BYTES = 1 << 28
+
 #: A larger image is refused: it is no face, and decoding it could exhaust the memory.
 MAX_PIXELS = 64_000_000
 

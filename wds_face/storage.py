@@ -97,7 +97,7 @@ class Store:
             found = self.fs.ls(self.path(folder).rstrip("/"), detail=True, refresh=True)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(row["name"].rsplit("/", 1)[-1] for row in found if row["type"] == "file")
+        return sorted(row["name"].rsplit("/", 1)[-1] for row in found if row["type"] != "directory")
 
     def size(self, name: str) -> int | None:
         """Bytes of a file, None if it is not there."""

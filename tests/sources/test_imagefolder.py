@@ -154,6 +154,15 @@ def test_large_files_are_read_whole(make_folder: MakeFolder) -> None:
         assert image.data == data[:size]
 
 
+def test_a_file_too_large_to_be_a_face_is_not_read(make_folder: MakeFolder) -> None:
+    root = make_folder({"a": 1})
+    with (root / "a" / "huge.jpg").open("wb") as file:
+        file.truncate(20 << 30)  # sparse: takes no room
+    inventory = ImageFolder(root).scan()
+    assert inventory.images.tolist() == [1]
+    assert inventory.skipped == [Skipped("a/huge.jpg", "21,474,836,480 bytes, more than 268,435,456")]
+
+
 UNREADABLE = """
 import sys
 from wds_face import ImageFolder, convert

@@ -162,6 +162,13 @@ def test_a_shard_that_is_cut_off_gives_what_is_whole(tmp_path: Path, jpegs: list
     assert any(item.reason.startswith("damaged tar: the archive is cut off at byte") for item in inventory.skipped)
 
 
+def test_a_shard_that_cannot_be_opened_does_not_stop_the_others(scattered: Path) -> None:
+    (scattered / "s-03.tar").symlink_to(scattered / "gone")
+    inventory = WebDataset(str(scattered)).scan()
+    assert inventory.images.sum() == 30
+    assert inventory.skipped == [Skipped("s-03.tar", "unreadable (No such file or directory)")]
+
+
 def test_nothing_that_can_be_used(tmp_path: Path) -> None:
     folder = write(tmp_path / "s", [[("1", {"txt": "x"})]])
     with pytest.raises(SourceError, match=r"first of 1 left out: s-00\.tar:1, no image"):

@@ -137,10 +137,12 @@ class _Walk:
                     self.enter(entry.path, name + "/", above | {(here.st_dev, here.st_ino)})
                 elif entry.name.startswith(".") or entry.name.rpartition(".")[2].lower() not in images.EXTENSIONS:
                     self._skip(name, "not an image")
-                elif size := entry.stat().st_size:
-                    self.files.append((name, size))
-                else:
+                elif not (size := entry.stat().st_size):
                     self._skip(name, "empty")
+                elif size > images.MAX_BYTES:
+                    self._skip(name, f"{size:,} bytes, more than {images.MAX_BYTES:,}")
+                else:
+                    self.files.append((name, size))
             except OSError as error:
                 self._skip(name, f"unreadable ({error.strerror})")
         return None

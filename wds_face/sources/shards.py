@@ -67,6 +67,8 @@ class WebDataset:
                     rows.extend((shard, sample.image.data, sample.image.size, extension, identity))
             except TarError as error:
                 skipped.append(Skipped(name, f"damaged tar: {error}"))
+            except OSError as error:
+                skipped.append(Skipped(name, f"unreadable ({error.strerror or type(error).__name__})"))
             progress((len(rows) - before) // 5)
         if not rows:
             raise SourceError(f"{self.url}: no sample with an image and an identity" + _first(skipped))
