@@ -164,6 +164,7 @@ def test_a_destination_within_the_source_is_refused(faces: Path, tmp_path: Path)
     convert(ImageFolder(faces), tmp_path / "out", workers=1)
     with pytest.raises(DatasetError, match="within the source"):
         convert(WebDataset(str(tmp_path / "out")), tmp_path / "out", workers=1)
+    convert(WebDataset(str(tmp_path / "out")), tmp_path / "out" / "again", workers=1)
 
 
 def test_few_images(faces: Path, tmp_path: Path) -> None:
@@ -185,7 +186,11 @@ def test_an_identity_whose_images_are_all_bad_leaves_no_gap(faces: Path, tmp_pat
     assert contents(tmp_path / "out") == [row for row in source_contents(faces) if row[0] not in bad]
     assert sorted(report.index.identities["label"].tolist()) == list(range(18))
     assert verify(tmp_path / "out", deep=True) == []
-    assert {item.item.split("/")[0] for item in report.skipped} == bad
+    assert {item.item for item in report.skipped if item.reason == "truncated JPEG"} == {
+        *(f"person 03/{i:04d}.jpg" for i in range(4)),
+        *(f"person 10/{i:04d}.jpg" for i in range(5)),
+    }
+    assert {item.item for item in report.skipped if "fewer than 1 good images" in item.reason} == bad
     convert(ImageFolder(faces), tmp_path / "again", SMALL, workers=1)
     assert sums(tmp_path / "out") == sums(tmp_path / "again")
 
@@ -219,8 +224,12 @@ def test_strict_stops_for_what_the_scan_finds_and_for_what_reading_finds(faces: 
     with pytest.raises(SourceError, match=r"person 05/0002\.jpg: truncated JPEG"):
         convert(ImageFolder(faces), tmp_path / "out", SMALL, strict=True, workers=1)
     assert not (tmp_path / "out" / "index.json").exists()
+    # nor does what an earlier run let pass
+    convert(ImageFolder(faces), tmp_path / "out", SMALL, workers=1)
+    with pytest.raises(SourceError, match="truncated JPEG"):
+        convert(ImageFolder(faces), tmp_path / "out", SMALL, strict=True, workers=1)
     bad.write_bytes(whole)
-    assert convert(ImageFolder(faces), tmp_path / "out", SMALL, strict=True, workers=1).skipped == []
+    assert convert(ImageFolder(faces), tmp_path / "out", SMALL, strict=True, workers=1, overwrite=True).skipped == []
 
 
 @pytest.mark.parametrize(

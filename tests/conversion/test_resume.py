@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import MakeFolder, sums
-from wds_face import DatasetError, ImageFolder, Options, convert, verify
+from wds_face import DatasetError, ImageFolder, Options, SourceError, convert, verify
 from wds_face.conversion import convert as module
 
 COMMAND = [sys.executable, "-m", "tools.convert", "imagefolder"]
@@ -120,6 +120,19 @@ def test_a_finished_shard_that_changed_since_is_written_again(
     (tmp_path / "out" / ".convert" / "train-000002.tar.json").write_text("{")
     assert convert(ImageFolder(faces), tmp_path / "out", options, workers=1).written > 2
     assert verify(tmp_path / "out") == []
+
+
+def test_strict_also_counts_what_an_earlier_run_left_out(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Options(shard_size=8_000)
+    index = convert(ImageFolder(faces), tmp_path / "whole", options, workers=1).index
+    first = next(index.classes[row["label"]] for row in index.identities if row["images"] > 1 and row["shard"] == 0)
+    path = faces / first / "0000.jpg"
+    path.write_bytes(b"bad" * (path.stat().st_size // 3))
+    stop_after(1, faces, tmp_path / "out", options, monkeypatch)
+    with pytest.raises(SourceError, match=f"{first}/0000.jpg: not an image"):
+        convert(ImageFolder(faces), tmp_path / "out", options, strict=True, workers=1)
 
 
 def test_other_options_do_not_mix_with_what_was_begun(

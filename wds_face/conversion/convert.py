@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ from wds_face.version import __version__
 
 #: Lists what was left out: item, reason.
 SKIPPED = "skipped.tsv"
+
+_FEW = "identity with fewer than"
 
 
 @dataclass(frozen=True)
@@ -83,15 +85,16 @@ def convert(
     if strict:
         _refuse(plan.inventory.skipped)
     if not overwrite and store.size(MANIFEST) is not None:
-        return _finished(store, plan)
+        return _finished(store, plan, strict)
     with workspace.locked():
         workspace.begin(overwrite=overwrite)
         count = pool.size(workers, int(plan.inventory.nbytes.sum()))
         runner = _Runner(plan, store, workspace, count, executor, strict)
-        results, lost = runner.run(progress)
-        index = _publish(plan, store, workspace, results, lost)
+        results = runner.run(progress)
+        skipped = _skipped(runner)
+        index = _publish(runner, results, skipped)
         workspace.clear()
-    return Report(index, _skipped(plan, results, lost), plan.inventory.notes, runner.written)
+    return Report(index, skipped, plan.inventory.notes, runner.written)
 
 
 @dataclass
@@ -105,46 +108,52 @@ class _Runner:
     executor: Executor | None
     strict: bool
     written: int = 0
+    lost: set[int] = field(default_factory=set)
+    skipped: set[Skipped] = field(default_factory=set)
 
-    def run(self, progress: bool) -> tuple[list[ShardResult], set[int]]:
-        lost = self.workspace.lost(self.plan.digest)
+    def run(self, progress: bool) -> list[ShardResult]:
+        self.lost, self.skipped = self.workspace.lost(self.plan.digest)
         total = int(self.plan.inventory.images[self.plan.kept].sum())
         while True:
             with bar("writing", total, progress) as shown:
-                results, poor = self._round(lost, shown)
-            if not poor - lost:
-                return results, lost
+                results, poor = self._round(shown)
+            if not poor:
+                return results
             # Labels must have no gaps, so these identities' go to others: their shards are written again.
-            lost |= poor
-            if len(lost) == len(self.plan.kept):
+            self.lost |= poor
+            if len(self.lost) == len(self.plan.kept):
                 raise SourceError(f"no identity has {self.plan.options.min_images} images that can be read")
-            self.workspace.save_lost(self.plan.digest, lost)
+            self.workspace.save_lost(self.plan.digest, self.lost, self.skipped)
 
-    def _round(self, lost: set[int], shown: Any) -> tuple[list[ShardResult], set[int]]:
-        tasks = {task.name: (rows, task) for rows, task in self.plan.tasks(self.store, lost)}
+    def _round(self, shown: Any) -> tuple[list[ShardResult], set[int]]:
+        """The results of all shards, and the identities among them that have too few good images."""
+        tasks = {task.name: (rows, task) for rows, task in self.plan.tasks(self.store, self.lost)}
         results: dict[str, ShardResult] = {}
         for name, (_, task) in tasks.items():
             if (result := self.workspace.done(task)) is not None:
-                results[name] = result
-                shown.update(sum(result.images))
+                results[name] = self._taken(result, shown)
         shown.initial = shown.n  # the rate is that of this run
         todo = [task for name, (_, task) in tasks.items() if name not in results]
         workers = self.workers if self.store.shared else 1
         for task, result in pool.run(write_shard, todo, workers=workers, executor=self.executor):
-            if self.strict:
-                _refuse(result.skipped)
             self.workspace.save(task, result)
-            results[task.name] = result
+            results[task.name] = self._taken(result, shown)
             self.written += 1
-            shown.update(sum(result.images) + len(result.skipped))
         poor: set[int] = set()
         for name, (rows, _) in tasks.items():
             few = np.array(results[name].images) < self.plan.options.min_images
             poor.update(rows[few].tolist())
         return [results[name] for name in tasks], poor
 
+    def _taken(self, result: ShardResult, shown: Any) -> ShardResult:
+        if self.strict:
+            _refuse(result.skipped)
+        self.skipped.update(result.skipped)
+        shown.update(result.shard.images + len(result.skipped))
+        return result
 
-def _finished(store: Store, plan: Plan) -> Report:
+
+def _finished(store: Store, plan: Plan, strict: bool) -> Report:
     made = read_manifest(store)["wds_face"].get("made", {})
     if made.get("plan") != plan.digest:
         raise DatasetError(
@@ -154,16 +163,19 @@ def _finished(store: Store, plan: Plan) -> Report:
     Workspace(store, plan.options.name).clear()  # killed between its last two steps
     index = Index.open(store)
     skipped = [Skipped(item, reason) for item, reason in fields(store.read(SKIPPED))]
+    if strict:
+        _refuse([item for item in skipped if not item.reason.startswith(_FEW)])
     return Report(index, skipped, plan.inventory.notes, 0)
 
 
-def _publish(plan: Plan, store: Store, workspace: Workspace, results: list[ShardResult], lost: set[int]) -> Index:
-    workspace.finish({result.shard.name for result in results})
+def _publish(runner: _Runner, results: list[ShardResult], skipped: list[Skipped]) -> Index:
+    plan = runner.plan
+    runner.workspace.finish({result.shard.name for result in results})
     runs = [(run, number) for number, result in enumerate(results) for run in result.runs]
     identities = np.zeros(len(runs), IDENTITY)
     for row, (run, number) in enumerate(runs):
         identities[row] = (run.label, number, run.images, run.offset, run.nbytes)
-    labels = layout.fill_holes(len(plan.kept), lost)
+    labels = layout.fill_holes(len(plan.kept), runner.lost)
     names = [""] * len(runs)
     for position, label in zip(plan.kept.tolist(), labels.tolist(), strict=True):
         if label >= 0:
@@ -174,18 +186,17 @@ def _publish(plan: Plan, store: Store, workspace: Workspace, results: list[Shard
         "options": {**asdict(plan.options), "shard_size": plan.shard_size},
         "plan": plan.digest,
     }
-    tables = {CLASSES: write_classes(names), SKIPPED: table(_skipped(plan, results, lost))}
-    return write_index(store, [result.shard for result in results], identities, tables, made)
+    tables = {CLASSES: write_classes(names), SKIPPED: table(skipped)}
+    return write_index(runner.store, [result.shard for result in results], identities, tables, made)
 
 
-def _skipped(plan: Plan, results: list[ShardResult], lost: set[int]) -> list[Skipped]:
+def _skipped(runner: _Runner) -> list[Skipped]:
     """All that was left out, sorted: found in scanning, found in reading, and identities with too few images."""
-    least = plan.options.min_images
-    found = {*plan.inventory.skipped, *(item for result in results for item in result.skipped)}
-    few = np.flatnonzero(plan.inventory.images < least).tolist()
-    for position in few + [int(plan.kept[row]) for row in lost]:
-        found.add(Skipped(plan.inventory.names[position], f"identity with fewer than {least} good images"))
-    return sorted(found)
+    plan = runner.plan
+    few = np.flatnonzero(plan.inventory.images < plan.options.min_images).tolist()
+    few += [int(plan.kept[row]) for row in runner.lost]
+    reason = f"{_FEW} {plan.options.min_images} good images"
+    return sorted({*plan.inventory.skipped, *runner.skipped, *(Skipped(plan.inventory.names[i], reason) for i in few)})
 
 
 def _keep_apart(source: Source, store: Store) -> None:

@@ -98,17 +98,20 @@ class Workspace:
         }
         self.store.put(self._marker(task), json.dumps(saved).encode())
 
-    def lost(self, plan: str) -> set[int]:
-        """Identities that an earlier run of the same plan found to have too few good images."""
+    def lost(self, plan: str) -> tuple[set[int], set[Skipped]]:
+        """Identities that an earlier run of the same plan found to have too few good images, and what is bad."""
         try:
             saved = json.loads(self.store.read(_LOST))
         except (FileNotFoundError, ValueError):
-            return set()
-        return set(saved["lost"]) if saved["plan"] == plan else set()
+            return set(), set()
+        if saved["plan"] != plan:
+            return set(), set()
+        return set(saved["lost"]), {Skipped(*item) for item in saved["skipped"]}
 
-    def save_lost(self, plan: str, lost: set[int]) -> None:
+    def save_lost(self, plan: str, lost: set[int], skipped: set[Skipped]) -> None:
         """Remember them before shards are rewritten without them."""
-        self.store.put(_LOST, json.dumps({"plan": plan, "lost": sorted(lost)}).encode())
+        saved = {"plan": plan, "lost": sorted(lost), "skipped": sorted(skipped)}
+        self.store.put(_LOST, json.dumps(saved).encode())
 
     def finish(self, keep: set[str]) -> None:
         """Remove shards of an earlier plan. Call before the manifest is written."""
