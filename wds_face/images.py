@@ -6,8 +6,6 @@ import io
 import warnings
 import zlib
 
-from PIL import Image as PILImage
-
 Buffer = bytes | memoryview
 
 #: File name extensions that count as images (torchvision's list), lower case.
@@ -100,6 +98,8 @@ def _png_defect(data: Buffer) -> str | None:
 
 
 def _decode_defect(data: Buffer) -> str | None:
+    from PIL import Image as PILImage  # noqa: PLC0415 (rarely needed, and workers start faster without)
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what PIL only warns of (odd EXIF) is no defect of the pixels

@@ -59,7 +59,8 @@ def run(
     else:
         # loky starts fresh processes: fork would inherit the locks of the caller's threads (torch, fsspec), and
         # multiprocessing's other ways run the user's script once more in every worker.
-        with loky.ProcessPoolExecutor(min(workers, len(tasks)), initializer=_worker, initargs=(os.getpid(),)) as processes:
+        count = min(workers, len(tasks))
+        with loky.ProcessPoolExecutor(count, initializer=_worker, initargs=(os.getpid(),)) as processes:
             yield from _on(processes, function, tasks)
 
 

@@ -19,7 +19,7 @@ from wds_face.progress import bar
 from wds_face.shards.classes import fields, table, write_classes
 from wds_face.shards.index import CLASSES, IDENTITY, MANIFEST, Index, read_manifest, write_index
 from wds_face.sources.source import Skipped, Source
-from wds_face.storage import Store
+from wds_face.storage import Store, open_store
 from wds_face.version import __version__
 
 #: Lists what was left out: item, reason.
@@ -78,7 +78,7 @@ def convert(
         DatasetError: ``dest`` holds something else, or cannot be written.
     """
     options = options or Options()
-    store = Store(dest, storage_options)
+    store = open_store(dest, storage_options)
     _keep_apart(source, store)
     workspace = Workspace(store, options.name)
     plan = make_plan(source, options, progress=progress)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from wds_face.errors import DatasetError
 from wds_face.shards.classes import read_classes
-from wds_face.storage import Store
+from wds_face.storage import Store, open_store
 
 FORMAT = 1
 MANIFEST = "index.json"
@@ -76,7 +76,7 @@ class Index:
         Raises:
             DatasetError: there is none, or its files do not fit together.
         """
-        store = url if isinstance(url, Store) else Store(url, options)
+        store = url if isinstance(url, Store) else open_store(url, options)
         manifest = read_manifest(store)
         own = manifest["wds_face"]
         try:

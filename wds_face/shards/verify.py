@@ -18,7 +18,7 @@ from wds_face.images import defect
 from wds_face.progress import bar
 from wds_face.shards.index import MANIFEST, Index, Shard, read_manifest
 from wds_face.shards.samples import SampleReader
-from wds_face.storage import Store
+from wds_face.storage import Store, open_store
 
 
 class Problem(NamedTuple):
@@ -64,7 +64,7 @@ def verify(
     Raises:
         DatasetError: there is no ``index.json`` that can be read.
     """
-    store = Store(url, storage_options)
+    store = open_store(url, storage_options)
     read_manifest(store)
     try:
         index = Index.open(store)

@@ -7,7 +7,6 @@ import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -109,11 +108,6 @@ def _first(skipped: list[Skipped]) -> str:
     return f" (first of {len(skipped)} left out: {skipped[0].item}, {skipped[0].reason})" if skipped else ""
 
 
-@lru_cache(maxsize=4096)
-def _mapped(store: Store, name: str) -> memoryview:
-    return store.view(name)
-
-
 @dataclass(frozen=True)
 class _ShardPart:
     store: Store
@@ -133,14 +127,9 @@ class _ShardPart:
     def read(self) -> Iterator[Iterable[Image | Skipped]]:
         """See :class:`wds_face.sources.Part`."""
         for rows in self.rows:
-            yield self._local(rows) if self.store.local is not None else self._remote(rows)
+            yield self._identity(rows)
 
-    def _local(self, rows: NDArray[np.int64]) -> Iterator[Image | Skipped]:
-        for shard, offset, size, extension in rows.tolist():
-            view = _mapped(self.store, self.names[shard])
-            yield Image(self._item(shard, offset), self.extensions[extension], view[offset : offset + size])
-
-    def _remote(self, rows: NDArray[np.int64]) -> Iterator[Image | Skipped]:
+    def _identity(self, rows: NDArray[np.int64]) -> Iterator[Image | Skipped]:
         shards, starts, sizes, extensions = rows.T.tolist()
         ends = [start + size for start, size in zip(starts, sizes, strict=True)]
         found = self.store.ranges([self.names[shard] for shard in shards], starts, ends)

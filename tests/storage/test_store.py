@@ -12,13 +12,13 @@ import fsspec
 import pytest
 
 from wds_face.errors import DatasetError
-from wds_face.storage import Store
+from wds_face.storage import Store, open_store
 
 
 @pytest.fixture(params=["path", "file", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     urls = {"path": str(tmp_path / "set"), "file": f"file://{tmp_path}/set", "memory": "memory://store-test"}
-    yield Store(urls[request.param])
+    yield open_store(urls[request.param])
     if request.param == "memory":
         fsspec.filesystem("memory").store.clear()
 
@@ -80,17 +80,17 @@ def test_a_store_travels_by_url(store: Store) -> None:
 
 
 def test_what_other_processes_see(tmp_path: Path) -> None:
-    assert Store(tmp_path).shared
-    assert not Store("memory://x").shared
+    assert open_store(tmp_path).shared
+    assert not open_store("memory://x").shared
 
 
 def test_messages_hold_no_credentials() -> None:
-    assert str(Store("memory://user:secret@bucket/set")) == "memory://bucket/set"
+    assert str(open_store("memory://user:secret@bucket/set")) == "memory://bucket/set"
 
 
 def test_an_unknown_protocol_is_one_line() -> None:
     with pytest.raises(DatasetError, match="nonsense"):
-        Store("nonsense://bucket/set")
+        open_store("nonsense://bucket/set")
 
 
 def test_a_full_disk_says_what_to_do_and_leaves_nothing(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_full_disk_says_what_to_do_and_leaves_nothing(tmp_path: Path) -> None:
     try:
         with (
             pytest.raises(DatasetError, match=r"no space left while writing a\.tar"),
-            Store(small).write("a.tar") as file,
+            open_store(small).write("a.tar") as file,
         ):
             file.write(bytes(1 << 20))
         assert list(small.iterdir()) == []

@@ -1,0 +1,91 @@
+"""A folder on this machine, or on a file system mounted here."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+from wds_face.storage.store import Store
+
+
+class LocalStore(Store):
+    """See :class:`Store`. Files are mapped for reading, and renamed into place when they are written and synced."""
+
+    local: Path
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, {})
+        self.local = Path(path)
+
+    def names(self, folder: str = "") -> list[str]:
+        """See :meth:`Store.names`."""
+        try:
+            with os.scandir(self.local / folder) as entries:
+                return sorted(entry.name for entry in entries if not entry.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def size(self, name: str) -> int | None:
+        """See :meth:`Store.size`."""
+        try:
+            return (self.local / name).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def read(self, name: str) -> bytes:
+        """See :meth:`Store.read`."""
+        return (self.local / name).read_bytes()
+
+    def view(self, name: str) -> memoryview:
+        """See :meth:`Store.view`."""
+        with (self.local / name).open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:  # an empty file cannot be mapped
+                return memoryview(b"")
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def ranges(self, names: list[str], starts: list[int], ends: list[int]) -> list[bytes | memoryview | Exception]:
+        """See :meth:`Store.ranges`. The views are of mappings that are kept for the next call."""
+        found: list[bytes | memoryview | Exception] = []
+        for name, start, end in zip(names, starts, ends, strict=True):
+            try:
+                found.append(_mapped(self, name)[start:end])
+            except OSError as error:
+                found.append(error)
+        return found
+
+    def remove(self, name: str) -> None:
+        """See :meth:`Store.remove`."""
+        (self.local / name).unlink(missing_ok=True)
+
+    def remove_folder(self, folder: str) -> None:
+        """See :meth:`Store.remove_folder`."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.local / folder)
+
+    @contextmanager
+    def _write(self, name: str) -> Iterator[BinaryIO]:
+        target = self.local / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")  # two writers never share one
+        try:
+            with part.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, target)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
+
+
+@lru_cache(maxsize=4096)
+def _mapped(store: LocalStore, name: str) -> memoryview:
+    return store.view(name)

@@ -1,0 +1,128 @@
+"""What a data set's folder can do, wherever it is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from wds_face.errors import DatasetError
+
+_FATAL = {errno.ENOSPC: "no space left", errno.EDQUOT: "disk quota exceeded", errno.EROFS: "read-only file system"}
+
+
+def open_store(url: str | os.PathLike[str], options: dict[str, Any] | None = None) -> Store:
+    """The folder that a path or URL stands for; it need not be there yet.
+
+    Args:
+        url: a local path or an fsspec URL (``s3://…``, ``file://…``, ``memory://…``).
+        options: what fsspec's file system takes (its ``storage_options``).
+
+    Raises:
+        DatasetError: no file system is installed for the URL.
+    """
+    url = os.fspath(url)
+    if "://" not in url and "::" not in url:
+        from wds_face.storage.local import LocalStore  # noqa: PLC0415 (it derives from Store)
+
+        return LocalStore(url)
+    if url.startswith("file:///"):
+        from wds_face.storage.local import LocalStore  # noqa: PLC0415
+
+        return LocalStore(url.removeprefix("file://"))
+    # fsspec takes longer to import than a worker takes to write its first shard
+    from wds_face.storage.remote import RemoteStore  # noqa: PLC0415
+
+    return RemoteStore(url, options or {})
+
+
+class Store(ABC):
+    """Named files under one URL. It is pickled by URL, and opened where it is used."""
+
+    #: The folder on this machine, None for every other kind of URL.
+    local: Path | None = None
+    #: Whether other processes see what this one writes.
+    shared = True
+
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        self.url = url
+        self.options = options
+
+    @abstractmethod
+    def names(self, folder: str = "") -> list[str]:
+        """Names of the files directly in a folder below, sorted; none if it is not there."""
+
+    @abstractmethod
+    def size(self, name: str) -> int | None:
+        """Bytes of a file, None if it is not there."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """The whole of a file.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+
+    @abstractmethod
+    def view(self, name: str) -> memoryview:
+        """The whole of a file: mapped where it is local, read where it is not.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+
+    @abstractmethod
+    def ranges(self, names: list[str], starts: list[int], ends: list[int]) -> list[bytes | memoryview | Exception]:
+        """Byte ranges of several files, read together; an error takes the place of a range that failed."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file if it is there."""
+
+    @abstractmethod
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder below with all that is in it, if it is there."""
+
+    @abstractmethod
+    def _write(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """See :meth:`write`."""
+
+    @contextmanager
+    def write(self, name: str) -> Iterator[BinaryIO]:
+        """A file to write into, visible under its name when the block ends, and not at all if it raises.
+
+        Raises:
+            DatasetError: the disk is full or read-only.
+        """
+        try:
+            with self._write(name) as file:
+                yield file
+        except OSError as error:
+            if error.errno in _FATAL:
+                message = f"{self}: {_FATAL[error.errno]} while writing {name}; make room and run the same command"
+                raise DatasetError(message) from None
+            raise
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a whole file at once, atomically."""
+        with self.write(name) as file:
+            file.write(data)
+
+    def __str__(self) -> str:
+        """The URL without a user name and password."""
+        return re.sub(r"//[^/@]*@", "//", self.url)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Store) and (self.url, self.options) == (other.url, other.options)
+
+    def __hash__(self) -> int:
+        return hash(self.url)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_store, (self.url, self.options)
