@@ -18,13 +18,14 @@ MAX_BYTES = 1 << 28
 MAX_PIXELS = 64_000_000
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_SOI = b"\xff\xd8\xff"
 _EOI = b"\xff\xd9"
 
 
 def kind(data: Buffer) -> str | None:
     """The extension that the first bytes speak for, None for what no training image starts with."""
     head = bytes(data[:16])
-    if head.startswith(b"\xff\xd8\xff"):
+    if head.startswith(_SOI):
         return "jpg"
     if head.startswith(_PNG):
         return "png"
@@ -45,13 +46,12 @@ def defect(data: Buffer, *, deep: bool = False) -> str | None:
     JPEG and PNG are walked marker by marker, so that a file cut anywhere is found in microseconds; other formats are
     decoded. ``deep`` decodes every format and so finds damage in the middle too.
     """
-    if not len(data):
-        return "empty"
-    found = kind(data)
-    if found is None:
-        return "not an image"
-    if found == "jpg":
+    if data[:3] == _SOI:
         wrong = _jpeg_defect(data)
+    elif not len(data):
+        return "empty"
+    elif (found := kind(data)) is None:
+        return "not an image"
     elif found == "png":
         wrong = _png_defect(data)
     else:

@@ -123,9 +123,6 @@ class _Walk:
     def enter(self, folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> None:
         """Walk a folder that lies within the folders with the (device, inode) ``above``."""
         try:
-            here = os.stat(folder)
-            if (here.st_dev, here.st_ino) in above:
-                return self._skip(prefix, "symbolic link loop")
             with os.scandir(folder) as entries:
                 listing = list(entries)
         except OSError as error:
@@ -134,7 +131,11 @@ class _Walk:
             name = prefix + entry.name
             try:
                 if entry.is_dir():
-                    self.enter(entry.path, name + "/", above | {(here.st_dev, here.st_ino)})
+                    within = above | {_identify(folder)}
+                    if _identify(entry.path) in within:
+                        self._skip(name, "symbolic link loop")
+                    else:
+                        self.enter(entry.path, name + "/", within)
                 elif entry.name.startswith(".") or entry.name.rpartition(".")[2].lower() not in images.EXTENSIONS:
                     self._skip(name, "not an image")
                 elif not (size := entry.stat().st_size):
@@ -149,6 +150,11 @@ class _Walk:
 
     def _skip(self, name: str, reason: str) -> None:
         self.skipped.append(Skipped(f"{self.identity}/{name}".rstrip("/"), reason))
+
+
+def _identify(folder: str) -> tuple[int, int]:
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,14 @@
-"""Synthetic faces: always the same, on the template, and told apart by who they are."""
+"""Faces are always the same, on the template, and told apart by who they are."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from wds_face.synthetic import ARCFACE_112, face, faces, write_folder
+from wds_face.synthetic import ARCFACE_112, face, faces
 
 
 def grey(picture: np.ndarray) -> np.ndarray:
@@ -28,10 +26,6 @@ def signature(picture: np.ndarray) -> np.ndarray:
     """The inner face in 8x8 px blocks, brightness and contrast taken out."""
     inner = picture[:, 24:88].reshape(14, 8, 8, 8, 3).mean((1, 3)).ravel()
     return (inner - inner.mean()) / inner.std()
-
-
-def read_all(root: Path) -> dict[str, bytes]:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def test_a_face_is_uint8_rgb_112() -> None:
@@ -101,15 +95,6 @@ def test_negative_numbers_are_refused(numbers: tuple[int, int, int]) -> None:
         face(numbers[0], numbers[1], seed=numbers[2])
 
 
-def test_the_template_is_arcfaces_and_read_only() -> None:
-    assert ARCFACE_112.shape == (5, 2)
-    assert ARCFACE_112.dtype == np.float32
-    np.testing.assert_allclose(ARCFACE_112[0], (38.2946, 51.6963), rtol=1e-6)
-    np.testing.assert_allclose(ARCFACE_112[4], (70.7299, 92.2041), rtol=1e-6)
-    with pytest.raises(ValueError, match="read-only"):
-        ARCFACE_112[0, 0] = 0
-
-
 def test_faces_are_in_colour_and_rgb() -> None:
     for identity in range(40):
         red, _, blue = mean_around(face(identity), 56, 66, 3)  # the bridge of the nose
@@ -153,65 +138,3 @@ def test_an_identity_looks_like_itself() -> None:
     assert distance[same].mean() < 0.5 * distance[whose[:, None] != whose].mean()
     nearest = np.where(itself, np.inf, distance).argmin(1)
     assert (whose[nearest] == whose).mean() > 0.75  # chance is 3 in 119
-
-
-def test_write_folder(tmp_path: Path) -> None:
-    count = write_folder(tmp_path / "faces", identities=12, images=(2, 5), seed=4)
-    files = read_all(tmp_path / "faces")
-    assert count == len(files)
-    per_person = [sum(name.startswith(f"person_{person:04d}/") for name in files) for person in range(12)]
-    assert sum(per_person) == count, "nothing but person_0000 .. person_0011"
-    assert min(per_person) >= 2
-    assert max(per_person) <= 5
-    for person, images in enumerate(per_person):
-        for image in range(images):
-            with Image.open(tmp_path / "faces" / f"person_{person:04d}" / f"{image:04d}.jpg") as jpeg:
-                assert jpeg.format == "JPEG"
-                stored = np.asarray(jpeg.convert("RGB")).astype(int)
-            assert np.abs(stored - face(person, image, seed=4)).mean() < 6  # JPEG's loss; BGR would be 20 and more
-
-
-def test_write_folder_repeats_itself_and_a_longer_one_starts_the_same(tmp_path: Path) -> None:
-    write_folder(tmp_path / "a", identities=3, images=(1, 3))
-    write_folder(tmp_path / "b", identities=3, images=(1, 3))
-    write_folder(tmp_path / "c", identities=5, images=(1, 3))
-    write_folder(tmp_path / "d", identities=3, images=(1, 3), seed=1)
-    small, longer = read_all(tmp_path / "a"), read_all(tmp_path / "c")
-    assert small == read_all(tmp_path / "b")
-    assert len(longer) > len(small)
-    assert small.items() <= longer.items()
-    assert small != read_all(tmp_path / "d")
-
-
-def test_write_folder_has_a_long_tail_and_spans_its_range(tmp_path: Path) -> None:
-    write_folder(tmp_path, identities=60, images=(1, 4), quality=50)
-    counts = np.array([len(list(folder.iterdir())) for folder in tmp_path.iterdir()])
-    assert set(counts.tolist()) == {1, 2, 3, 4}
-    assert (counts == 1).sum() > 2 * (counts == 4).sum()
-
-
-def test_write_folder_with_a_fixed_number_and_a_quality(tmp_path: Path) -> None:
-    assert write_folder(str(tmp_path / "low"), identities=2, images=2, quality=10) == 4
-    assert write_folder(tmp_path / "high", identities=2, images=2, quality=100) == 4
-    low, high = read_all(tmp_path / "low"), read_all(tmp_path / "high")
-    assert list(low) == [f"person_000{person}/000{image}.jpg" for person in (0, 1) for image in (0, 1)]
-    assert all(2 * len(low[name]) < len(high[name]) for name in low)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"identities": 0}, "identities must be at least 1, got 0"),
-        ({"images": 0}, "images must be at least 1"),
-        ({"images": (0, 3)}, "images must be at least 1"),
-        ({"images": (5, 4)}, r"got \(5, 4\)"),
-        ({"quality": 0}, r"quality must be in 1\.\.100, got 0"),
-        ({"quality": 101}, r"quality must be in 1\.\.100, got 101"),
-        ({"seed": -1}, "must not be negative"),
-    ],
-)
-def test_write_folder_refuses(tmp_path: Path, arguments: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message) as refused:
-        write_folder(tmp_path / "faces", **arguments)  # type: ignore[arg-type]
-    assert "\n" not in str(refused.value)
-    assert not (tmp_path / "faces").exists(), "refused before anything is written"
