@@ -16,7 +16,7 @@ lint: .venv/.ready-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/.ready-bench
+bench: .venv/.ready-bench .venv-mxnet/.ready
 	$(BIN)/python benchmarks/convert.py
 	$(BIN)/python benchmarks/recordio.py
 

@@ -24,6 +24,7 @@ HEADERS = np.dtype(
     [("offset", "<i8"), ("end", "<i8"), ("nbytes", "<i8"), ("flag", "<u4"), ("label", "<f4"), ("ok", "?")]
 )
 
+_MISSING = -(1 << 63)  # no offset
 _CHUNK = 1 << 18  # records whose headers are gathered at once: 18 MB
 
 
@@ -78,7 +79,7 @@ class RecordReader:
         """A mapping key -> offset: a flat table where keys are nearly dense, as they always are in practice."""
         keys, offsets = self._table
         if len(keys) and keys.min() >= 0 and keys.max() < 4 * len(keys) + 1024:
-            dense = np.full(int(keys.max()) + 1, -1, np.int64)
+            dense = np.full(int(keys.max()) + 1, _MISSING, np.int64)
             dense[keys] = offsets  # of equal keys the last wins, as in mxnet
             return memoryview(dense.data)  # a memoryview hands out Python ints, several times faster than numpy
         return dict(zip(keys.tolist(), offsets.tolist(), strict=True))
@@ -94,10 +95,10 @@ class RecordReader:
             RecordError: the record is broken; the message names the file and the byte.
         """
         try:
-            offset = self._by_key[key] if key >= 0 else -1
+            offset = self._by_key[key] if key >= 0 or isinstance(self._by_key, dict) else _MISSING
         except (IndexError, KeyError):
-            offset = -1
-        if offset < 0:
+            offset = _MISSING
+        if offset == _MISSING:
             raise KeyError(key)
         return self.at(offset)
 
@@ -110,7 +111,7 @@ class RecordReader:
         except struct.error:
             magic, word = 0, 0
         end = offset + 8 + word
-        if magic == MAGIC and word <= MAX_LENGTH and end <= self.nbytes:
+        if magic == MAGIC and word <= MAX_LENGTH and end <= self.nbytes and offset >= 0 and offset & 3 == 0:
             return self._view[offset + 8 : end]
         return self._parts(offset)[0]
 
@@ -130,7 +131,7 @@ class RecordReader:
 
         The format guarantees that the magic number stands 4-aligned only at the start of a part.
         """
-        position = offset + 1
+        position = max(offset + 1, 0)
         while True:
             position = self._map.find(MAGIC_BYTES, position)
             if position < 0 or position + 8 > self.nbytes:
@@ -160,7 +161,7 @@ class RecordReader:
         table["flag"] = words[:, 2]
         table["label"] = np.where(flag > 0, words[:, 8], words[:, 3]).view("<f4")
         table["nbytes"] = length - 24 - 4 * flag
-        table["end"] = table["offset"] + 8 + (length + 3) // 4 * 4
+        table["end"] = np.minimum(table["offset"] + 8 + (length + 3) // 4 * 4, self.nbytes)
         fast = inside & (words[:, 0] == MAGIC) & (length <= MAX_LENGTH)
         table["ok"] = fast & (table["nbytes"] >= 0) & (table["offset"] + 8 + length <= self.nbytes)
         for row in np.flatnonzero(~table["ok"]):
@@ -180,6 +181,8 @@ class RecordReader:
         """A record of any number of parts, and the offset behind it."""
         parts: list[memoryview] = []
         position = offset
+        if offset % 4:
+            raise self._broken(offset, "records begin at multiples of 4")
         while True:
             if position < 0 or position + 8 > self.nbytes:
                 raise self._broken(offset, "the file ends inside it")
@@ -234,6 +237,7 @@ def read_idx(path: str | os.PathLike[str]) -> tuple[NDArray[np.int64], NDArray[n
             numbers = np.fromstring(text.decode("ascii"), np.int64, sep=" ")
         except (DeprecationWarning, ValueError):
             numbers = np.zeros(1, np.int64)
-    if len(numbers) % 2:
+    lines = text.count(b"\n") + (not text.endswith(b"\n") and text != b"")
+    if not len(numbers) == 2 * lines == 2 * text.count(b"\t") or (len(numbers) and numbers.max() == 2**63 - 1):
         raise RecordError(f"{path}: not an index: every line must be a key, a tab and an offset")
     return numbers[0::2].copy(), numbers[1::2].copy()

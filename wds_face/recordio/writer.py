@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, TextIO
@@ -24,7 +25,12 @@ class RecordWriter:
         self.idx = Path(idx) if idx is not None else self.path.with_suffix(".idx")
         self._offset = 0
         self._rec: BinaryIO = self._part(self.path).open("wb")
-        self._idx: TextIO = self._part(self.idx).open("w", encoding="ascii")
+        try:
+            self._idx: TextIO = self._part(self.idx).open("w", encoding="ascii")
+        except OSError:
+            self._rec.close()
+            self._part(self.path).unlink()
+            raise
 
     @staticmethod
     def _part(path: Path) -> Path:
@@ -46,20 +52,30 @@ class RecordWriter:
     def close(self) -> None:
         """Finish both files and give them their names."""
         if not self._rec.closed:
-            self._finish()
+            try:
+                self._finish()
+            except OSError:
+                self._unlink()
+                raise
             os.replace(self._part(self.path), self.path)
             os.replace(self._part(self.idx), self.idx)
 
     def discard(self) -> None:
         """Throw away what was written."""
         if not self._rec.closed:
-            self._finish()
-            self._part(self.path).unlink()
-            self._part(self.idx).unlink()
+            with suppress(OSError):
+                self._finish()
+            self._unlink()
+
+    def _unlink(self) -> None:
+        self._part(self.path).unlink(missing_ok=True)
+        self._part(self.idx).unlink(missing_ok=True)
 
     def _finish(self) -> None:
-        self._rec.close()
-        self._idx.close()
+        try:
+            self._rec.close()
+        finally:
+            self._idx.close()
 
     def __enter__(self) -> RecordWriter:
         return self
