@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 
 from wds_face import pool
 from wds_face.errors import WdsFaceError
+from wds_face.pool import Workers
 
 
 def double(number: int) -> int:
@@ -35,48 +38,60 @@ def die(_: int) -> int:
     return 0
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_every_task_has_its_result(workers: int) -> None:
-    assert sorted(pool.run(double, range(20), workers=workers)) == [(i, 2 * i) for i in range(20)]
-
-
-def test_how_many() -> None:
-    assert pool.size(3, 0) == 3
-    assert pool.size(None, 0) == 1
-    assert pool.size(None, 1 << 40) == pool.cpus()
-
-
-def test_no_tasks() -> None:
-    assert list(pool.run(double, [], workers=4)) == []
-
-
-def test_one_worker_is_this_process_and_more_are_others() -> None:
-    assert {result for _, result in pool.run(where, range(3), workers=1)} == {os.getpid()}
-    assert os.getpid() not in {result for _, result in pool.run(where, range(3), workers=2)}
-
-
-def test_any_executor_will_do() -> None:
+@pytest.fixture(params=["alone", "forked", "fresh", "threads"])
+def team(request: pytest.FixtureRequest) -> Iterator[Workers]:
+    """Every way to run tasks; with another thread in this process, workers are started afresh and not forked."""
+    stop = threading.Event()
+    watcher = threading.Thread(target=stop.wait)
+    if request.param == "fresh":
+        watcher.start()
     with ThreadPoolExecutor(2) as threads:
-        assert sorted(pool.run(double, range(5), executor=threads)) == [(i, 2 * i) for i in range(5)]
+        given = threads if request.param == "threads" else None
+        with Workers(1 if request.param == "alone" else 2, given) as workers:
+            yield workers
+    stop.set()
+    if request.param == "fresh":
+        watcher.join()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_reaches_the_caller(workers: int) -> None:
+def test_every_task_has_its_result(team: Workers) -> None:
+    assert sorted(team.run(double, range(20))) == [(i, 2 * i) for i in range(20)]
+    assert list(team.map(double, range(20))) == [2 * i for i in range(20)]
+    assert list(team.run(double, [])) == []
+
+
+def test_an_error_reaches_the_caller(team: Workers) -> None:
     with pytest.raises(ValueError, match="three"):
-        list(pool.run(fail_at_three, range(100), workers=workers))
+        list(team.run(fail_at_three, range(100)))
+    with pytest.raises(ValueError, match="three"):
+        list(team.map(fail_at_three, range(100)))
+
+
+def test_where_tasks_run() -> None:
+    with Workers(1) as alone:
+        assert set(alone.map(where, range(3))) == {os.getpid()}
+    with Workers(2) as two:
+        assert set(two.map(where, [1])) == {os.getpid()}, "one task is not worth a process"
+        assert os.getpid() not in set(two.map(where, range(3)))
+    assert Workers(None).count == pool.cpus() >= 1
 
 
 def test_a_killed_worker_is_told_with_what_to_do() -> None:
-    with pytest.raises(WdsFaceError, match="run the same command again"):
-        list(pool.run(die, range(4), workers=2))
+    for method in ("run", "map"):
+        with pytest.raises(WdsFaceError, match="run the same command again"), Workers(2) as two:
+            list(getattr(two, method)(die, range(4)))
 
 
 SCRIPT = """
 import sys, time
 sys.path.insert(0, {folder!r})
-from wds_face import pool
+import threading
+from wds_face.pool import Workers
 import orphan_task
-list(pool.run(orphan_task.sleep, [{notes!r}] * 2, workers=2))
+if {fresh}:
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+with Workers(2) as two:
+    list(two.run(orphan_task.sleep, [{notes!r}] * 2))
 """
 
 TASK = """
@@ -87,11 +102,12 @@ def sleep(notes):
 """
 
 
-def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fresh", [False, True])
+def test_no_worker_outlives_a_killed_parent(tmp_path: Path, fresh: bool) -> None:
     notes = tmp_path / "pids"
     notes.mkdir()
     (tmp_path / "orphan_task.py").write_text(TASK)
-    (tmp_path / "main.py").write_text(SCRIPT.format(folder=str(tmp_path), notes=str(notes)))
+    (tmp_path / "main.py").write_text(SCRIPT.format(folder=str(tmp_path), notes=str(notes), fresh=fresh))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     parent = subprocess.Popen([sys.executable, str(tmp_path / "main.py")], env=environment)
     wait_for(lambda: len(list(notes.iterdir())) == 2)

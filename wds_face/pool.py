@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import TypeVar
 
 import loky
 
 from wds_face.errors import WdsFaceError
-
-_WORTH = 16 << 20  # bytes that are worth another worker process
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,57 +27,91 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def size(asked: int | None, nbytes: int) -> int:
-    """How many workers to use: what was asked for, or one per processor while each has enough to do.
+class Workers:
+    """A number of processes, started when there is more than one task for them, and ended with the ``with`` block.
 
     Args:
-        asked: what the user said, None for nothing.
-        nbytes: that have to be read; a worker takes longer to start than to read a few MB.
+        count: processes; with 1 the tasks run in this one. None for one per processor.
+        executor: any ``concurrent.futures`` executor (of dask, ray, MPI, SLURM, …) to use instead; it is not ended.
     """
-    return min(cpus(), 1 + nbytes // _WORTH) if asked is None else asked
+
+    def __init__(self, count: int | None = 1, executor: Executor | None = None) -> None:
+        self.count = cpus() if count is None else count
+        self._given = executor
+        self._own: Executor | None = None
+
+    def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R]]:
+        """(task, result) in the order in which they are done. After an error no further task is begun.
+
+        Args:
+            function: importable by name, since it is sent to other processes.
+            tasks: independent; pickled unless they run here.
+
+        Raises:
+            WdsFaceError: a worker died.
+            Exception: whatever a task raised.
+        """
+        tasks = list(tasks)
+        executor = self._executor(len(tasks))
+        if executor is None:
+            yield from ((task, function(task)) for task in tasks)
+            return
+        futures = {executor.submit(function, task): task for task in tasks}
+        with _cancelling(futures):
+            for future in as_completed(futures):
+                yield futures.pop(future), future.result()
+
+    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+        """Results in the order of the tasks; otherwise as :meth:`run`."""
+        tasks = list(tasks)
+        executor = self._executor(len(tasks))
+        if executor is None:
+            yield from map(function, tasks)
+            return
+        futures = [executor.submit(function, task) for task in tasks]
+        with _cancelling(futures):
+            for future in futures:
+                yield future.result()
+
+    def _executor(self, tasks: int) -> Executor | None:
+        if self._given is not None:
+            return self._given
+        if self._own is None and min(self.count, tasks) > 1:
+            start = partial(_worker, os.getpid())
+            # A fork starts at once, but it inherits the locks of other threads (torch's, fsspec's) as they are at
+            # that moment. Where there are any, loky starts fresh processes; multiprocessing's own other ways would
+            # run the user's script once more in each.
+            if sys.platform == "linux" and threading.active_count() == 1:
+                self._own = ProcessPoolExecutor(self.count, multiprocessing.get_context("fork"), start)
+            else:
+                self._own = loky.ProcessPoolExecutor(self.count, initializer=start)
+        return self._own
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._own is not None:
+            self._own.shutdown()
 
 
-def run(
-    function: Callable[[T], R], tasks: Iterable[T], *, workers: int = 1, executor: Executor | None = None
-) -> Iterator[tuple[T, R]]:
-    """(task, result) in the order in which they are done. After an error no further task is begun.
+class _cancelling:  # noqa: N801 (a context manager, named like contextlib's)
+    """Cancel what is left of the futures when the block ends, and say it plainly when a worker died."""
 
-    Args:
-        function: importable by name, since it is sent to other processes.
-        tasks: independent, and pickled unless there is one worker.
-        workers: processes; with 1 the tasks run here.
-        executor: any ``concurrent.futures`` executor (of dask, ray, MPI, SLURM, …) to use instead.
+    def __init__(self, futures: Iterable[Future[R]]) -> None:
+        self._futures = futures
 
-    Raises:
-        WdsFaceError: a worker died.
-        Exception: whatever a task raised.
-    """
-    tasks = list(tasks)
-    if executor is None and min(workers, len(tasks)) <= 1:
-        yield from ((task, function(task)) for task in tasks)
-    elif executor is not None:
-        yield from _on(executor, function, tasks)
-    else:
-        # loky starts fresh processes: fork would inherit the locks of the caller's threads (torch, fsspec), and
-        # multiprocessing's other ways run the user's script once more in every worker.
-        count = min(workers, len(tasks))
-        with loky.ProcessPoolExecutor(count, initializer=_worker, initargs=(os.getpid(),)) as processes:
-            yield from _on(processes, function, tasks)
+    def __enter__(self) -> None:
+        pass
 
-
-def _on(executor: Executor, function: Callable[[T], R], tasks: list[T]) -> Iterator[tuple[T, R]]:
-    futures = {executor.submit(function, task): task for task in tasks}
-    try:
-        for future in as_completed(futures):
-            yield futures.pop(future), future.result()
-    except BrokenProcessPool:
-        raise WdsFaceError(
-            "a worker process died, killed or out of memory: run the same command again to continue, "
-            "with fewer --workers if memory was short"
-        ) from None
-    finally:
-        for future in futures:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        for future in self._futures:
             future.cancel()
+        if isinstance(error, BrokenProcessPool):
+            raise WdsFaceError(
+                "a worker process died, killed or out of memory: run the same command again to continue, "
+                "with fewer --workers if memory was short"
+            ) from None
 
 
 def _worker(parent: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -248,14 +250,24 @@ def test_options_that_make_no_sense(options: dict[str, object], message: str) ->
         Options(**options)  # type: ignore[arg-type]
 
 
-def test_a_second_conversion_into_the_same_folder_waits(faces: Path, tmp_path: Path) -> None:
-    import fcntl
+HOLD = """
+import fcntl, sys
+with open(sys.argv[1], "w") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
+
+def test_a_second_conversion_into_the_same_folder_is_refused(faces: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / ".convert").mkdir(parents=True)
-    with (tmp_path / "out" / ".convert" / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "out" / ".convert" / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
         with pytest.raises(DatasetError, match="another conversion is writing"):
             convert(ImageFolder(faces), tmp_path / "out", workers=1)
+        other.kill()
     convert(ImageFolder(faces), tmp_path / "out", workers=1)
 
 

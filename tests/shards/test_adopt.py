@@ -83,7 +83,7 @@ def test_damage(tmp_path: Path, jpegs: list[bytes]) -> None:
     path = tmp_path / "s" / "a.tar"
     write(path, [labelled(0, i, jpegs[i]) for i in range(3)])
     path.write_bytes(path.read_bytes()[:4096])
-    with pytest.raises(DatasetError, match=r"a\.tar: .*byte"):
+    with pytest.raises(SourceError, match=r"a\.tar: .*byte"):
         adopt(tmp_path / "s", workers=1)
 
 

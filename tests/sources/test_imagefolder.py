@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import MakeFolder
 from wds_face import ImageFolder, SourceError, WdsFaceError
+from wds_face.pool import Workers
 from wds_face.sources import Image, Inventory, Skipped
 
 
@@ -205,14 +206,14 @@ def test_what_is_no_image_folder(tmp_path: Path, jpegs: list[bytes], path: str, 
     assert isinstance(caught.value, WdsFaceError)
 
 
-def test_slow_file_systems_are_listed_with_threads_in_the_same_order(
-    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = make_folder({f"{i:03d}": 1 for i in range(40)})
-    expected = ImageFolder(root).scan()
-    monkeypatch.setattr("wds_face.sources.imagefolder._PROBE", 2)
-    monkeypatch.setattr("wds_face.sources.imagefolder._SLOW", 0.0)
-    counted = []
-    slow = ImageFolder(root).scan(counted.append)
-    assert slow.names == expected.names
-    assert sum(counted) == 40
+def test_workers_list_the_same(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_folder({f"{i:04d}": 1 for i in range(600)})
+    (root / "0003" / "x.txt").touch()
+    alone = ImageFolder(root).scan()
+    counted: list[int] = []
+    with Workers(2) as team:
+        together = ImageFolder(root).scan(team, counted.append)
+    assert together.names == alone.names
+    assert together.skipped == alone.skipped
+    assert np.array_equal(together.nbytes, alone.nbytes)
+    assert sum(counted) == 600

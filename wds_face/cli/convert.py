@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from wds_face.cli.units import Bytes, size
+from wds_face.pool import Workers
 from wds_face.sources import ImageFolder, RecordIO, Source, WebDataset
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -112,7 +113,8 @@ def _convert(
 
     options = Options(**rest)
     if dry_run:
-        plan = make_plan(source, options, progress=not quiet)
+        with Workers(workers) as team:
+            plan = make_plan(source, options, team, progress=not quiet)
         images, nbytes = plan.inventory.images[plan.kept], plan.inventory.nbytes[plan.kept]
         click.echo(
             f"{source.location} -> {dest}: would write {len(plan.kept):,} identities, {images.sum():,} images "

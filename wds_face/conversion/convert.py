@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from wds_face import pool
 from wds_face.conversion import layout
 from wds_face.conversion.plan import Options, Plan, make_plan
 from wds_face.conversion.workspace import Workspace
 from wds_face.conversion.writer import ShardResult, write_shard
 from wds_face.errors import DatasetError, SourceError
+from wds_face.pool import Workers
 from wds_face.progress import bar
 from wds_face.shards.classes import fields, table, write_classes
 from wds_face.shards.index import CLASSES, IDENTITY, MANIFEST, Index, read_manifest, write_index
@@ -66,7 +66,7 @@ def convert(
         source: where the faces are.
         dest: a folder, or any fsspec URL; created if need be.
         options: what decides the bytes.
-        workers: processes; by default one per processor, fewer for small sets.
+        workers: processes; by default one per processor.
         executor: a ``concurrent.futures`` executor to use instead of processes of its own.
         overwrite: replace what ``dest`` holds under this name.
         strict: raise where something has to be left out.
@@ -81,19 +81,19 @@ def convert(
     store = open_store(dest, storage_options)
     _keep_apart(source, store)
     workspace = Workspace(store, options.name)
-    plan = make_plan(source, options, progress=progress)
-    if strict:
-        _refuse(plan.inventory.skipped)
-    if not overwrite and store.size(MANIFEST) is not None:
-        return _finished(store, plan, strict)
-    with workspace.locked():
-        workspace.begin(overwrite=overwrite)
-        count = pool.size(workers, int(plan.inventory.nbytes.sum()))
-        runner = _Runner(plan, store, workspace, count, executor, strict)
-        results = runner.run(progress)
-        skipped = _skipped(runner)
-        index = _publish(runner, results, skipped)
-        workspace.clear()
+    with Workers(workers if store.shared else 1, executor) as team:
+        plan = make_plan(source, options, team, progress=progress)
+        if strict:
+            _refuse(plan.inventory.skipped)
+        if not overwrite and store.size(MANIFEST) is not None:
+            return _finished(store, plan, strict)
+        with workspace.locked():
+            workspace.begin(overwrite=overwrite)
+            runner = _Runner(plan, store, workspace, team, strict)
+            results = runner.run(progress)
+            skipped = _skipped(runner)
+            index = _publish(runner, results, skipped)
+            workspace.clear()
     return Report(index, skipped, plan.inventory.notes, runner.written)
 
 
@@ -104,8 +104,7 @@ class _Runner:
     plan: Plan
     store: Store
     workspace: Workspace
-    workers: int
-    executor: Executor | None
+    team: Workers
     strict: bool
     written: int = 0
     lost: set[int] = field(default_factory=set)
@@ -134,8 +133,7 @@ class _Runner:
                 results[name] = self._taken(result, shown)
         shown.initial = shown.n  # the rate is that of this run
         todo = [task for name, (_, task) in tasks.items() if name not in results]
-        workers = self.workers if self.store.shared else 1
-        for task, result in pool.run(write_shard, todo, workers=workers, executor=self.executor):
+        for task, result in self.team.run(write_shard, todo):
             self.workspace.save(task, result)
             results[task.name] = self._taken(result, shown)
             self.written += 1
@@ -172,9 +170,8 @@ def _publish(runner: _Runner, results: list[ShardResult], skipped: list[Skipped]
     plan = runner.plan
     runner.workspace.finish({result.shard.name for result in results})
     runs = [(run, number) for number, result in enumerate(results) for run in result.runs]
-    identities = np.zeros(len(runs), IDENTITY)
-    for row, (run, number) in enumerate(runs):
-        identities[row] = (run.label, number, run.images, run.offset, run.nbytes)
+    rows = [(run.label, number, run.images, run.offset, run.nbytes) for run, number in runs]
+    identities = np.array(rows, IDENTITY)
     labels = layout.fill_holes(len(plan.kept), runner.lost)
     names = [""] * len(runs)
     for position, label in zip(plan.kept.tolist(), labels.tolist(), strict=True):

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from wds_face.conversion import layout
 from wds_face.conversion.writer import ShardTask
 from wds_face.errors import SourceError, WdsFaceError
+from wds_face.pool import Workers
 from wds_face.progress import bar
 from wds_face.shards.tar import BLOCK
-from wds_face.sources.source import Inventory, Source
+from wds_face.sources.source import ALONE, Inventory, Source
 from wds_face.storage import Store
 from wds_face.version import __version__
 
@@ -87,14 +88,14 @@ class Plan:
         return tasks
 
 
-def make_plan(source: Source, options: Options, *, progress: bool = False) -> Plan:
+def make_plan(source: Source, options: Options, workers: Workers = ALONE, *, progress: bool = False) -> Plan:
     """Scan a source and decide what goes where.
 
     Raises:
         SourceError: the source cannot be read, or no identity has enough images.
     """
     with bar("scanning", None, progress) as shown:
-        inventory = source.scan(shown.update)
+        inventory = source.scan(workers, shown.update)
     kept = np.flatnonzero(inventory.images >= options.min_images)
     if not len(kept):
         raise SourceError(f"no identity has {options.min_images} images or more")

@@ -146,7 +146,7 @@ class Workspace:
             raise DatasetError(f"{self.store} cannot be written ({error.strerror})") from None
         with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not inherited by workers
             except OSError:
                 raise DatasetError(f"another conversion is writing to {self.store}: wait for it to end") from None
             yield

@@ -16,7 +16,7 @@ from wds_face.sources.source import Image, Part, Skipped
 from wds_face.storage import Store
 from wds_face.version import __version__
 
-_CHUNK = 4 << 20  # bytes that are laid out, hashed and written at once
+_CHUNK = 1 << 20  # bytes that are laid out, hashed and written at once; more leave the processor's cache
 _ZEROS = bytes(BLOCK)
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from wds_face import pool
-from wds_face.errors import DatasetError, TarError
+from wds_face.errors import DatasetError
+from wds_face.pool import Workers
 from wds_face.progress import bar
 from wds_face.shards.classes import write_classes
-from wds_face.shards.find import find_shards
+from wds_face.shards.find import find_label, find_shards
 from wds_face.shards.index import CLASSES, IDENTITY, MANIFEST, Index, Shard, write_index
 from wds_face.shards.samples import Run, SampleReader
 from wds_face.storage import Store
@@ -44,25 +44,23 @@ def adopt(
         url: a folder of ``.tar`` files; a local path or an fsspec URL.
         label_from: where the labels are, see :class:`wds_face.shards.samples.SampleReader`.
         overwrite: replace an index that is there.
-        workers: processes; by default one per processor, fewer for small sets.
+        workers: processes; by default one per processor.
         progress: show a bar if the terminal is one.
         storage_options: of fsspec.
 
     Raises:
         DatasetError: there is an index, or the shards are not grouped, or damaged; the message says where.
-        SourceError: there are no shards.
+        SourceError: there are no shards, or none with a sample that can be used.
     """
     store, names = find_shards(os.fspath(url), storage_options)
     if store.size(MANIFEST) is not None and not overwrite:
         raise DatasetError(f"{store} has an {MANIFEST} already: say --overwrite to make it anew")
     if label_from == "auto":
-        label_from = _find_label(store, names)
+        label_from = find_label(store, names)
     looks = [_Look(store, name, label_from) for name in names]
-    nbytes = sum(store.size(name) or 0 for name in names)
-    count = pool.size(workers, nbytes) if store.shared else 1
     found: dict[str, tuple[Shard, list[Run]]] = {}
-    with bar("indexing", None, progress) as shown:
-        for look, (shard, runs) in pool.run(_look, looks, workers=count):
+    with Workers(workers if store.shared else 1) as team, bar("indexing", None, progress) as shown:
+        for look, (shard, runs) in team.run(_look, looks):
             found[look.name] = shard, runs
             shown.update(shard.images)
     owner: dict[int, str] = {}
@@ -88,19 +86,6 @@ def adopt(
     made = {"by": f"wds-face {__version__}", "from": "shards made elsewhere", "options": {"labels": label_from}}
     tables = {CLASSES: write_classes([str(label) for label in range(len(owner))])}
     return write_index(store, [found[name][0] for name in names], np.array(rows, IDENTITY), tables, made)
-
-
-def _find_label(store: Store, names: list[str]) -> str:
-    reader = SampleReader()
-    why = "holds no sample with an image"
-    for name in names:
-        try:
-            for _ in reader.read(store.view(name)):
-                if reader.label_from != "auto":
-                    return reader.label_from
-        except TarError as error:  # another shard may do; the damage is told when this one is looked at
-            why = f"{name}: {error}"
-    raise DatasetError(f"{store}: {why}")
 
 
 def _look(look: _Look) -> tuple[Shard, list[Run]]:

@@ -1,4 +1,4 @@
-"""The shards that a path or a URL stands for."""
+"""The shards that a path or a URL stands for, and where their labels are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 from braceexpand import braceexpand
 
-from wds_face.errors import SourceError
+from wds_face.errors import SourceError, TarError
+from wds_face.shards.samples import SampleReader
 from wds_face.storage import Store, open_store
 
 
@@ -28,3 +29,21 @@ def find_shards(url: str, options: dict[str, Any] | None = None) -> tuple[Store,
     if missing := sorted(set(names) - set(store.names())):
         raise SourceError(f"{store}/{missing[0]} is not there" + (f" ({len(missing)} missing)" if missing[1:] else ""))
     return store, names
+
+
+def find_label(store: Store, names: list[str]) -> str:
+    """Where the first sample with an image has its identity: ``cls``, ``json`` or ``key``.
+
+    Raises:
+        SourceError: there is no such sample in any of the shards.
+    """
+    reader = SampleReader()
+    why = "holds no sample with an image"
+    for name in names:
+        try:
+            for _ in reader.read(store.view(name)):
+                if reader.label_from != "auto":
+                    return reader.label_from
+        except (TarError, OSError) as error:  # another shard may do
+            why = f"{name}: {error}"
+    raise SourceError(f"{store}: {why}")

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wds_face import pool
 from wds_face.errors import DatasetError, TarError
 from wds_face.images import defect
+from wds_face.pool import Workers
 from wds_face.progress import bar
 from wds_face.shards.index import MANIFEST, Index, Shard, read_manifest
 from wds_face.shards.samples import SampleReader
@@ -54,7 +54,7 @@ def verify(
     Args:
         url: the folder of the data set, a path or an fsspec URL.
         deep: decode every image too.
-        workers: processes; by default one per processor, fewer for small sets.
+        workers: processes; by default one per processor.
         progress: show a bar if the terminal is one.
         storage_options: of fsspec.
 
@@ -85,10 +85,8 @@ def verify(
         _Check(store, shard, index.identities[index.identities["shard"] == number], label_from, deep)
         for number, shard in enumerate(index.shards)
     ]
-    nbytes = sum(shard.nbytes for shard in index.shards) * (20 if deep else 1)  # decoding takes that much longer
-    count = pool.size(workers, nbytes) if store.shared else 1
-    with bar("verifying", index.images, progress) as shown:
-        for check, found in pool.run(_problems, checks, workers=count):
+    with Workers(workers if store.shared else 1) as team, bar("verifying", index.images, progress) as shown:
+        for check, found in team.run(_problems, checks):
             problems += [Problem(check.shard.name, what) for what in found]
             shown.update(check.shard.images)
     return sorted(problems)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from wds_face import images
 from wds_face.errors import RecordError, SourceError
+from wds_face.pool import Workers
 from wds_face.recordio import RecordReader, unpack
-from wds_face.sources.source import Image, Inventory, Skipped, by_identity, runs
+from wds_face.sources.source import ALONE, Image, Inventory, Skipped, by_identity, quiet, runs
 
 
 class RecordIO:
@@ -41,7 +42,7 @@ class RecordIO:
         """See :class:`wds_face.sources.Source`."""
         return str(self._file())
 
-    def scan(self, progress: Callable[[int], object] = lambda _: None) -> Inventory:
+    def scan(self, workers: Workers = ALONE, progress: Callable[[int], object] = quiet) -> Inventory:
         """See :class:`wds_face.sources.Source`."""
         path = self._file()
         skipped: list[Skipped] = []

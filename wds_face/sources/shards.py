@@ -7,17 +7,31 @@ import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wds_face.errors import SourceError, TarError
+from wds_face.pool import Workers
 from wds_face.shards.classes import read_classes
-from wds_face.shards.find import find_shards
+from wds_face.shards.find import find_label, find_shards
 from wds_face.shards.samples import SampleReader
-from wds_face.sources.source import Image, Inventory, Skipped, by_identity, runs
+from wds_face.sources.source import ALONE, Image, Inventory, Skipped, by_identity, quiet, runs
 from wds_face.storage import Store
+
+#: An image in a shard. Numbers of extensions and identities hold in one :class:`_Listed`.
+_COLUMNS = ("shard", "offset", "nbytes", "extension", "identity")
+_ROW = np.dtype([(name, "<i8") for name in _COLUMNS])
+
+
+class _Listed(NamedTuple):
+    """The images of one shard, and what is none."""
+
+    rows: NDArray[Any]
+    extensions: list[str]
+    identities: list[str]
+    skipped: list[Skipped]
 
 
 class WebDataset:
@@ -46,35 +60,33 @@ class WebDataset:
         """See :class:`wds_face.sources.Source`."""
         return self.url.rpartition("/")[0] or "." if self.url.endswith(".tar") else self.url
 
-    def scan(self, progress: Callable[[int], object] = lambda _: None) -> Inventory:
+    def scan(self, workers: Workers = ALONE, progress: Callable[[int], object] = quiet) -> Inventory:
         """See :class:`wds_face.sources.Source`."""
         store, names = find_shards(self.url, self.options)
+        label_from = find_label(store, names) if self.label_from == "auto" else self.label_from
         skipped: list[Skipped] = []
-        rows = array("q")  # shard, offset, bytes, extension, identity of each image
         extensions: dict[str, int] = {}
         identities: dict[str, int] = {}
-        reader = SampleReader(self.label_from)
-        for shard, name in enumerate(names):
-            before = len(rows)
-            try:
-                for sample in reader.read(store.view(name)):
-                    if sample.problem or sample.image is None:
-                        skipped.append(Skipped(f"{name}:{sample.key}", sample.problem))
-                        continue
-                    extension = extensions.setdefault(sample.extension, len(extensions))
-                    identity = identities.setdefault(sample.identity, len(identities))
-                    rows.extend((shard, sample.image.data, sample.image.size, extension, identity))
-            except TarError as error:
-                skipped.append(Skipped(name, f"damaged tar: {error}"))
-            except OSError as error:
-                skipped.append(Skipped(name, f"unreadable ({error.strerror or type(error).__name__})"))
-            progress((len(rows) - before) // 5)
-        if not rows:
+        tables = []
+        for number, listed in enumerate(workers.map(_list, [(store, name, label_from) for name in names])):
+            table = listed.rows
+            table["shard"] = number
+            # numbers that hold in this shard become numbers that hold in all
+            for column, of_shard, of_all in (
+                ("extension", listed.extensions, extensions),
+                ("identity", listed.identities, identities),
+            ):
+                common = [of_all.setdefault(name, len(of_all)) for name in of_shard]
+                table[column] = np.array(common, np.int64)[table[column]]
+            tables.append(table)
+            skipped += listed.skipped
+            progress(len(table))
+        table = np.concatenate(tables)
+        if not len(table):
             raise SourceError(f"{self.url}: no sample with an image and an identity" + _first(skipped))
-        table = np.frombuffer(rows, np.int64).reshape(-1, 5)
         labels, rank = _in_order(list(identities))
-        order, starts, counts, nbytes = by_identity(rank[table[:, 4]], table[:, 2], len(labels))
-        table = table[order, :4]
+        order, starts, counts, nbytes = by_identity(rank[table["identity"]], table["nbytes"], len(labels))
+        table = table[order]
         kinds = list(extensions)
         return Inventory(
             names=_original_names(store, labels),
@@ -83,6 +95,27 @@ class WebDataset:
             part=lambda rows: _ShardPart(store, names, kinds, [table[run] for run in runs(starts, rows)]),
             skipped=skipped,
         )
+
+
+def _list(task: tuple[Store, str, str]) -> _Listed:
+    store, name, label_from = task
+    rows = array("q")
+    extensions: dict[str, int] = {}
+    identities: dict[str, int] = {}
+    skipped: list[Skipped] = []
+    try:
+        for sample in SampleReader(label_from).read(store.view(name)):
+            if sample.problem or sample.image is None:
+                skipped.append(Skipped(f"{name}:{sample.key}", sample.problem))
+                continue
+            extension = extensions.setdefault(sample.extension, len(extensions))
+            identity = identities.setdefault(sample.identity, len(identities))
+            rows.extend((0, sample.image.data, sample.image.size, extension, identity))
+    except TarError as error:
+        skipped.append(Skipped(name, f"damaged tar: {error}"))
+    except OSError as error:
+        skipped.append(Skipped(name, f"unreadable ({error.strerror or type(error).__name__})"))
+    return _Listed(np.frombuffer(rows, _ROW).copy(), list(extensions), list(identities), skipped)
 
 
 def _in_order(names: list[str]) -> tuple[list[str], NDArray[np.int64]]:
@@ -113,8 +146,8 @@ class _ShardPart:
     store: Store
     names: list[str]
     extensions: list[str]
-    rows: list[NDArray[np.int64]]
-    """Shard, offset, bytes and extension of each image, per identity ``[images, 4]``."""
+    rows: list[NDArray[Any]]
+    """:data:`_ROW` of each image, per identity."""
 
     @property
     def fingerprint(self) -> bytes:
@@ -129,8 +162,8 @@ class _ShardPart:
         for rows in self.rows:
             yield self._identity(rows)
 
-    def _identity(self, rows: NDArray[np.int64]) -> Iterator[Image | Skipped]:
-        shards, starts, sizes, extensions = rows.T.tolist()
+    def _identity(self, rows: NDArray[Any]) -> Iterator[Image | Skipped]:
+        shards, starts, sizes, extensions = (rows[name].tolist() for name in _COLUMNS[:4])
         ends = [start + size for start, size in zip(starts, sizes, strict=True)]
         found = self.store.ranges([self.names[shard] for shard in shards], starts, ends)
         for shard, start, extension, data in zip(shards, starts, extensions, found, strict=True):

@@ -9,6 +9,15 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wds_face.pool import Workers
+
+#: Does everything here; the default of :meth:`Source.scan`.
+ALONE = Workers(1)
+
+
+def quiet(_: int) -> None:
+    """No progress; the default of :meth:`Source.scan`."""
+
 
 class Image(NamedTuple):
     """An encoded image. ``item`` names it within its source, for reports; ``extension`` has no dot."""
@@ -69,8 +78,12 @@ class Source(Protocol):
         """The path or URL that is read; nothing may be written within it."""
         ...
 
-    def scan(self, progress: Callable[[int], object]) -> Inventory:
-        """Find every identity without reading the images; ``progress`` is told how many images were found.
+    def scan(self, workers: Workers = ..., progress: Callable[[int], object] = ...) -> Inventory:
+        """Find every identity without reading the images.
+
+        Args:
+            workers: to share the work with.
+            progress: told how many images were found since the last time.
 
         Raises:
             SourceError: this is no source of this kind.
