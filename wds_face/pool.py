@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -11,12 +13,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 import loky
 
 from wds_face.errors import WdsFaceError
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -118,9 +123,23 @@ def _worker(parent: int) -> None:
     """Leave Ctrl-C to the parent, and never outlive it: an orphan would go on writing beside its successor."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    gc.freeze()  # what was inherited need not be looked through for garbage
+    _keep_memory()
 
 
 def _die_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.1)
     os._exit(1)
+
+
+def _keep_memory() -> None:
+    """Have the allocator keep up to 32 MB that is freed, where it is glibc's.
+
+    By default it hands a chunk of images back to the system and takes it anew for the next one, page by page: a
+    quarter of the time that writing a shard takes.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+            mallopt(parameter, 32 << 20)

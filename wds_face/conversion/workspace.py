@@ -88,7 +88,8 @@ class Workspace:
         return result if self.store.size(task.name) == result.shard.nbytes else None
 
     def save(self, task: ShardTask, result: ShardResult) -> None:
-        """Remember that a shard is complete."""
+        """Remember that a shard is complete, once it is on the disk."""
+        self.store.sync(task.name)
         saved = {
             "fingerprint": task.fingerprint,
             "shard": result.shard,
@@ -96,7 +97,8 @@ class Workspace:
             "images": result.images,
             "skipped": result.skipped,
         }
-        self.store.put(self._marker(task), json.dumps(saved).encode())
+        # A marker that a power cut spoils only makes its shard be written again.
+        self.store.put(self._marker(task), json.dumps(saved).encode(), durable=False)
 
     def lost(self, plan: str) -> tuple[set[int], set[Skipped]]:
         """Identities that an earlier run of the same plan found to have too few good images, and what is bad."""

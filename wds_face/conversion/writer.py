@@ -67,11 +67,14 @@ class ShardResult:
 
 
 def write_shard(task: ShardTask) -> ShardResult:
-    """Write a shard: every image's bytes as they are, identity by identity, what is no whole image left out."""
+    """Write a shard: every image's bytes as they are, identity by identity, what is no whole image left out.
+
+    It is left to the caller to wait for the disk, while this worker goes on with the next one.
+    """
     runs: list[LabelRun] = []
     images: list[int] = []
     skipped: list[Skipped] = []
-    with task.store.write(task.name) as file:
+    with task.store.write(task.name, durable=False) as file:
         tar = _TarStream(file, task.cls)
         for label, items in zip(task.labels.tolist(), task.part.read(), strict=True):
             offset, number = tar.nbytes, 0
@@ -106,11 +109,14 @@ class _TarStream:
     _images: list[Image] = field(default_factory=list)
     _flushed: int = 0
 
+    def __post_init__(self) -> None:
+        self._extra = BLOCK * 3 if self.cls else BLOCK  # besides the image: headers, and the label
+
     def add(self, label: int, number: int, image: Image) -> None:
         self._keys.append(f"{label:07d}/{number:06d}.")
         self._labels.append(label)
         self._images.append(image)
-        self.nbytes += BLOCK + padded(len(image.data)) + (2 * BLOCK if self.cls else 0)
+        self.nbytes += self._extra + padded(len(image.data))
         if self.nbytes - self._flushed >= _CHUNK:
             self._flush()
 

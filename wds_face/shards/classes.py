@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from wds_face.errors import DatasetError
 
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_SPECIAL = re.compile(r"[\\\t\n\r]")
 _NAMES = {escaped: char for char, escaped in _ESCAPES.items()}
 
 
 def escape(text: str) -> str:
     """Text that may hold anything, as one field of a tab-separated line."""
-    return re.sub(r"[\\\t\n\r]", lambda match: _ESCAPES[match[0]], text)
+    return _SPECIAL.sub(lambda match: _ESCAPES[match[0]], text) if _SPECIAL.search(text) else text
 
 
 def unescape(field: str) -> str:

@@ -19,13 +19,12 @@ _READ = 1 << 16  # more than nearly every aligned face
 _TASK = 512  # folders that a worker lists at a time
 
 
-class _Folder(NamedTuple):
-    """An identity's files, NUL-joined in order: millions of names are kept as a few large strings."""
+class _Listing(NamedTuple):
+    """What some identities hold. Files of one are NUL-joined in order: millions of names are a few large strings."""
 
-    name: str
-    files: bytes
-    images: int
-    nbytes: int
+    files: list[bytes]
+    images: list[int]
+    nbytes: list[int]
     skipped: list[Skipped]
 
 
@@ -70,38 +69,40 @@ class ImageFolder:
                 skipped.append(Skipped(entry.name, "not in an identity folder"))
         if not names:
             raise SourceError(f"{self.root} has no sub-folders: an image folder has one per identity")
-        folders: list[_Folder] = []
         tasks = [(self.root, names[i : i + _TASK]) for i in range(0, len(names), _TASK)]
-        for found in workers.map(_list_all, tasks):
-            progress(sum(folder.images for folder in found))
-            for folder in found:
-                skipped += folder.skipped
-                if folder.images:
-                    folders.append(folder)
-                elif not folder.skipped:
-                    skipped.append(Skipped(folder.name, "empty identity folder"))
+        files: list[bytes] = []
+        images: list[int] = []
+        nbytes: list[int] = []
+        for found in workers.map(_list, tasks):
+            files += found.files
+            images += found.images
+            nbytes += found.nbytes
+            skipped += found.skipped
+            progress(sum(found.images))
+        full = np.flatnonzero(images)
         return Inventory(
-            names=[folder.name for folder in folders],
-            images=np.array([folder.images for folder in folders], np.int64),
-            nbytes=np.array([folder.nbytes for folder in folders], np.int64),
-            part=lambda rows: _FolderPart(
-                self.root, [(folders[row].name, folders[row].files) for row in rows.tolist()]
-            ),
+            names=[names[i] for i in full],
+            images=np.array(images, np.int64)[full],
+            nbytes=np.array(nbytes, np.int64)[full],
+            part=lambda rows: _FolderPart(self.root, [(names[i], files[i]) for i in full[rows]]),
             skipped=skipped,
         )
 
 
-def _list_all(task: tuple[str, list[str]]) -> list[_Folder]:
+def _list(task: tuple[str, list[str]]) -> _Listing:
     root, identities = task
-    return [_list(root, identity) for identity in identities]
-
-
-def _list(root: str, identity: str) -> _Folder:
-    walk = _Walk(identity)
-    walk.enter(os.path.join(root, identity), "", frozenset())
-    walk.files.sort()
-    joined = os.fsencode("\0".join(name for name, _ in walk.files))
-    return _Folder(identity, joined, len(walk.files), sum(size for _, size in walk.files), walk.skipped)
+    found = _Listing([], [], [], [])
+    for identity in identities:
+        walk = _Walk(identity)
+        walk.enter(f"{root}/{identity}", "", frozenset())
+        walk.files.sort()
+        found.files.append(os.fsencode("\0".join([name for name, _ in walk.files])))
+        found.images.append(len(walk.files))
+        found.nbytes.append(sum([size for _, size in walk.files]))
+        found.skipped.extend(walk.skipped)
+        if not walk.files and not walk.skipped:
+            found.skipped.append(Skipped(identity, "empty identity folder"))
+    return found
 
 
 class _Walk:
@@ -168,10 +169,9 @@ class _FolderPart:
             yield self._identity(name, os.fsdecode(files).split("\0"))
 
     def _identity(self, identity: str, files: list[str]) -> Iterator[Image | Skipped]:
-        folder = os.path.join(self.root, identity, "")
         for file in files:
             try:
-                data = _read(folder + file)
+                data = _read(f"{self.root}/{identity}/{file}")
             except OSError as error:
                 yield Skipped(f"{identity}/{file}", f"unreadable ({error.strerror})")
                 continue

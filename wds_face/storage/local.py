@@ -60,6 +60,11 @@ class LocalStore(Store):
                 found.append(error)
         return found
 
+    def sync(self, name: str) -> None:
+        """See :meth:`Store.sync`."""
+        with (self.local / name).open("rb") as file:
+            os.fsync(file.fileno())
+
     def remove(self, name: str) -> None:
         """See :meth:`Store.remove`."""
         (self.local / name).unlink(missing_ok=True)
@@ -70,7 +75,7 @@ class LocalStore(Store):
             shutil.rmtree(self.local / folder)
 
     @contextmanager
-    def _write(self, name: str) -> Iterator[BinaryIO]:
+    def _write(self, name: str, durable: bool) -> Iterator[BinaryIO]:
         target = self.local / name
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")  # two writers never share one
@@ -78,7 +83,8 @@ class LocalStore(Store):
             with part.open("xb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             os.replace(part, target)
         except BaseException:
             with suppress(OSError):

@@ -77,6 +77,9 @@ class RemoteStore(Store):
         found: list[bytes | memoryview | Exception] = self.fs.cat_ranges(paths, starts, ends, on_error="return")
         return found
 
+    def sync(self, name: str) -> None:
+        """See :meth:`Store.sync`. What was uploaded is there."""
+
     def remove(self, name: str) -> None:
         """See :meth:`Store.remove`."""
         with suppress(FileNotFoundError):
@@ -88,7 +91,7 @@ class RemoteStore(Store):
             self.fs.rm(self._path(folder), recursive=True)
 
     @contextmanager
-    def _write(self, name: str) -> Iterator[BinaryIO]:
+    def _write(self, name: str, durable: bool) -> Iterator[BinaryIO]:
         with tempfile.NamedTemporaryFile() as file:
             yield file  # type: ignore[misc]
             file.flush()

@@ -82,6 +82,10 @@ class Store(ABC):
         """Byte ranges of several files, read together; an error takes the place of a range that failed."""
 
     @abstractmethod
+    def sync(self, name: str) -> None:
+        """Wait until a file is on the disk, so that it outlives a power cut too."""
+
+    @abstractmethod
     def remove(self, name: str) -> None:
         """Remove a file if it is there."""
 
@@ -90,18 +94,22 @@ class Store(ABC):
         """Remove a folder below with all that is in it, if it is there."""
 
     @abstractmethod
-    def _write(self, name: str) -> AbstractContextManager[BinaryIO]:
+    def _write(self, name: str, durable: bool) -> AbstractContextManager[BinaryIO]:
         """See :meth:`write`."""
 
     @contextmanager
-    def write(self, name: str) -> Iterator[BinaryIO]:
+    def write(self, name: str, *, durable: bool = True) -> Iterator[BinaryIO]:
         """A file to write into, visible under its name when the block ends, and not at all if it raises.
+
+        Args:
+            name: of the file.
+            durable: :meth:`sync` it before it gets its name.
 
         Raises:
             DatasetError: the disk is full or read-only.
         """
         try:
-            with self._write(name) as file:
+            with self._write(name, durable) as file:
                 yield file
         except OSError as error:
             if error.errno in _FATAL:
@@ -109,9 +117,9 @@ class Store(ABC):
                 raise DatasetError(message) from None
             raise
 
-    def put(self, name: str, data: bytes) -> None:
-        """Write a whole file at once, atomically."""
-        with self.write(name) as file:
+    def put(self, name: str, data: bytes, *, durable: bool = True) -> None:
+        """Write a whole file at once, atomically; see :meth:`write`."""
+        with self.write(name, durable=durable) as file:
             file.write(data)
 
     def __str__(self) -> str:
