@@ -85,6 +85,9 @@ class LocalStore(Store):
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
+                written = file.tell()
+            if (found := part.stat().st_size) != written:  # seen on network file systems
+                raise OSError(f"{target} has {found} bytes after {written} were written")
             os.replace(part, target)
         except BaseException:
             with suppress(OSError):

@@ -95,9 +95,13 @@ class RemoteStore(Store):
         with tempfile.NamedTemporaryFile() as file:
             yield file  # type: ignore[misc]
             file.flush()
+            written = file.tell()
             if _WHOLE.isdisjoint(self._protocols):
                 part = self._path(f".{name.rpartition('/')[2]}.{uuid.uuid4().hex}.part")
                 self.fs.put_file(file.name, part)
                 self.fs.mv(part, self._path(name))
             else:
                 self.fs.put_file(file.name, self._path(name))
+            if (found := self.size(name)) != written:
+                self.remove(name)
+                raise OSError(f"{self}/{name} has {found} bytes after {written} were uploaded")
