@@ -80,6 +80,11 @@ def test_a_store_travels_by_url(store: Store) -> None:
     assert copy.read("a") == b"1"
 
 
+@pytest.mark.parametrize(("url", "shown"), [("a/b//", "a/b"), ("/", "/"), ("", "."), ("file:///a/b/", "/a/b")])
+def test_paths_are_shown_plainly(url: str, shown: str) -> None:
+    assert str(open_store(url)) == shown
+
+
 def test_what_other_processes_see(tmp_path: Path) -> None:
     assert open_store(tmp_path).shared
     assert not open_store("memory://x").shared

@@ -91,12 +91,12 @@ def adopt(
 def _look(look: _Look) -> tuple[Shard, list[Run]]:
     view = look.store.view(look.name)
     runs, problems = SampleReader(look.label_from).runs(view)
+    remedy = "leaves such samples out"
     if not problems:
-        problems = [f"identity {run.identity!r} is no number" for run in runs if run.label < 0]
+        problems = [f"identity {run.identity!r} is no label, a whole number from 0" for run in runs if run.label < 0]
+        remedy = "numbers and regroups them"
     if problems:
         more = f" ({len(problems) - 1} more)" if problems[1:] else ""
-        raise DatasetError(
-            f"{look.store}/{look.name}: {problems[0]}{more}; `wds-face convert webdataset` leaves such samples out"
-        )
+        raise DatasetError(f"{look.store}/{look.name}: {problems[0]}{more}; `wds-face convert webdataset` {remedy}")
     digest = hashlib.sha256(view).hexdigest()
     return Shard(look.name, sum(run.images for run in runs), len(view), digest), runs

@@ -21,8 +21,8 @@ class LocalStore(Store):
     local: Path
 
     def __init__(self, path: str) -> None:
-        super().__init__(path, {})
-        self.local = Path(path)
+        super().__init__(path.rstrip("/") or path[:1] or ".", {})
+        self.local = Path(self.url)
 
     def names(self, folder: str = "") -> list[str]:
         """See :meth:`Store.names`."""
