@@ -75,7 +75,7 @@ def test_what_is_not_grouped(tmp_path: Path, jpegs: list[bytes], a: list[int], b
 
 def test_names_are_no_labels(tmp_path: Path, jpegs: list[bytes]) -> None:
     write(tmp_path / "s" / "a.tar", [("ann/1", {"jpg": jpegs[0]})])
-    with pytest.raises(DatasetError, match="'ann' is no label.*numbers and regroups"):
+    with pytest.raises(DatasetError, match=r"'ann' is no label.*numbers and regroups"):
         adopt(tmp_path / "s", workers=1)
 
 
