@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
+#: Errors of reading that say nothing of the file: it must not be left out for them.
+NOT_THE_FILE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT})
+
 
 class WdsFaceError(Exception):
     """Base of every error that wds_face raises on purpose; the command line prints it without a traceback."""

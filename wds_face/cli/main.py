@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import NoReturn
@@ -46,6 +47,9 @@ def run(command: click.Command, arguments: list[str] | None, name: str) -> NoRet
         arguments: those of the process if None.
         name: the program's name in messages.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be anything
     try:
         sys.exit(command.main(args=arguments, prog_name=name, standalone_mode=False) or 0)
     except click.UsageError as error:

@@ -17,7 +17,7 @@ class Bytes(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number of bytes."""
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]I?)?B?", str(value).strip().upper())
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)\s*([KMG]I?)?B?", str(value).strip().upper())
         if not match or (number := int(float(match[1]) * _UNITS[match[2] or ""])) < 1:
             self.fail(f"{value!r} is not a size; write it like 64MB or 1GiB.", param, ctx)
         return number

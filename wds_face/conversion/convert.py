@@ -88,7 +88,7 @@ def convert(
         if not overwrite and store.size(MANIFEST) is not None:
             return _finished(store, plan, strict)
         with workspace.locked():
-            workspace.begin(overwrite=overwrite)
+            workspace.begin(plan.digest, overwrite=overwrite)
             runner = _Runner(plan, store, workspace, team, strict)
             results = runner.run(progress)
             skipped = _skipped(runner)
@@ -152,7 +152,7 @@ class _Runner:
 
 
 def _finished(store: Store, plan: Plan, strict: bool) -> Report:
-    made = read_manifest(store)["wds_face"].get("made", {})
+    made = read_manifest(store)["wds_face"].get("made") or {}
     if made.get("plan") != plan.digest:
         raise DatasetError(
             f"{store} holds another data set, or this one made with other options: choose another folder, "
@@ -197,12 +197,15 @@ def _skipped(runner: _Runner) -> list[Skipped]:
 
 
 def _keep_apart(source: Source, store: Store) -> None:
-    """A destination within its source would be read as part of it the next time."""
-    if store.local is None or "://" in source.location:
-        return
-    inner, outer = os.path.realpath(store.local), os.path.realpath(source.location)
-    if inner == outer or (source.recursive and inner.startswith(outer + os.sep)):
-        raise DatasetError(f"{store} lies within the source {source.location}: choose a folder outside")
+    """A destination within its source would be read as part of it the next time, or overwrite it."""
+    origin = open_store(source.location)
+    if store.local is None or origin.local is None:
+        same = store.url.rstrip("/") == origin.url.rstrip("/")
+    else:
+        inner, outer = os.path.realpath(store.local), os.path.realpath(origin.local)
+        same = inner == outer or (source.recursive and inner.startswith(outer + os.sep))
+    if same:
+        raise DatasetError(f"{store} lies within the source {origin}: choose a folder outside")
 
 
 def _refuse(skipped: list[Skipped]) -> None:

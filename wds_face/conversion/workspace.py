@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from wds_face.conversion.writer import LabelRun, ShardResult, ShardTask
 from wds_face.errors import DatasetError
-from wds_face.shards.index import MANIFEST, Shard, read_manifest
+from wds_face.shards.index import CLASSES, IDENTITIES, MANIFEST, Shard, read_manifest
 from wds_face.sources.source import Skipped
 from wds_face.storage import Store
 
 _FOLDER = ".convert"
-_NAME = f"{_FOLDER}/name"
+_BEGUN = f"{_FOLDER}/begun.json"
+_TABLES = (IDENTITIES, CLASSES, "skipped.tsv")
 _LOST = f"{_FOLDER}/lost.json"
 
 
@@ -30,41 +32,50 @@ class Workspace:
         self.store = store
         self.name = name
 
-    def begin(self, *, overwrite: bool) -> None:
+    def begin(self, plan: str, *, overwrite: bool) -> None:
         """Make sure that nothing of anybody else's is overwritten, and clear what killed writers left.
 
+        Args:
+            plan: what is to be done; a conversion of the same plan that was begun is continued, overwriting or not.
+            overwrite: replace the data set that is there.
+
         Raises:
-            DatasetError: the destination holds shards that no unfinished conversion of this name explains.
+            DatasetError: the destination holds something that no unfinished conversion of this name explains.
         """
         store = self.store
-        names = store.names()
-        unfinished = self._unfinished()
-        if overwrite:
-            old = self.shards(names) + _listed(store)
+        begun = self._begun()
+        if overwrite and begun != {"name": self.name, "plan": plan}:
+            old = self.shards(store.names()) + _listed(store)
             store.remove(MANIFEST)  # first: from here on the folder is no complete data set
-            for name in old:
+            for name in [*old, *_TABLES]:
                 store.remove(name)
-            store.remove_folder(_FOLDER)
-        elif unfinished not in (None, self.name):
+            for name in store.names(_FOLDER):
+                if name != "lock":
+                    store.remove(f"{_FOLDER}/{name}")
+            begun = {}
+        elif begun and begun["name"] != self.name:
             raise DatasetError(
-                f"{store} holds an unfinished conversion named {unfinished!r}: finish it, choose another folder, "
+                f"{store} holds an unfinished conversion named {begun['name']!r}: finish it, choose another folder, "
                 "or say --overwrite"
             )
-        elif unfinished is None and (found := self.shards(names)):
-            raise DatasetError(
-                f"{store} holds {found[0]}, which no unfinished conversion explains: choose another folder or another "
-                "--name, or say --overwrite"
-            )
+        names = store.names()
+        ours = {*self.shards(names), *_TABLES, MANIFEST} if begun else set()
+        strange = [name for name in names if (name.endswith(".tar") or name in _TABLES) and name not in ours]
+        if strange:
+            remedy = "move it away" if overwrite else "choose another folder, or say --overwrite"
+            raise DatasetError(f"{store} holds {strange[0]}, which no unfinished conversion explains: {remedy}")
         for name in names:
             if name.startswith(".") and name.endswith(".part"):
                 store.remove(name)
-        store.put(_NAME, self.name.encode())  # tells the next run that the shards are ours
+        # tells the next run that the shards are ours
+        store.put(_BEGUN, json.dumps({"name": self.name, "plan": plan}).encode())
 
-    def _unfinished(self) -> str | None:
+    def _begun(self) -> dict[str, str]:
         try:
-            return self.store.read(_NAME).decode()
-        except FileNotFoundError:
-            return None
+            begun: dict[str, str] = json.loads(self.store.read(_BEGUN))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return begun
 
     def shards(self, names: list[str]) -> list[str]:
         """Those of the names that are shards of this conversion."""
@@ -148,7 +159,9 @@ class Workspace:
             raise DatasetError(f"{self.store} cannot be written ({error.strerror})") from None
         with file:
             try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not inherited by workers
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(file.fileno()).st_ino != path.stat().st_ino:  # its owner finished and removed it
+                    raise FileNotFoundError  # unlike flock, not inherited by workers
             except OSError:
                 raise DatasetError(f"another conversion is writing to {self.store}: wait for it to end") from None
             yield

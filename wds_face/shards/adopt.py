@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from wds_face.errors import DatasetError
 from wds_face.pool import Workers
 from wds_face.progress import bar
-from wds_face.shards.classes import write_classes
+from wds_face.shards.classes import read_classes, write_classes
 from wds_face.shards.find import find_label, find_shards
 from wds_face.shards.index import CLASSES, IDENTITY, MANIFEST, Index, Shard, write_index
 from wds_face.shards.samples import Run, SampleReader
@@ -84,8 +85,20 @@ def adopt(
         for run in found[name][1]
     ]
     made = {"by": f"wds-face {__version__}", "from": "shards made elsewhere", "options": {"labels": label_from}}
-    tables = {CLASSES: write_classes([str(label) for label in range(len(owner))])}
+    tables = {CLASSES: _classes(store, len(owner), overwrite)}
     return write_index(store, [found[name][0] for name in names], np.array(rows, IDENTITY), tables, made)
+
+
+def _classes(store: Store, count: int, overwrite: bool) -> bytes:
+    """The names that are there already, if they fit; else the labels themselves."""
+    if CLASSES in store.names():
+        data = store.read(CLASSES)
+        with suppress(DatasetError):
+            if len(read_classes(data)) == count:
+                return data
+        if not overwrite:
+            raise DatasetError(f"{store}/{CLASSES} does not name {count} labels: move it away, or say --overwrite")
+    return write_classes([str(label) for label in range(count)])
 
 
 def _look(look: _Look) -> tuple[Shard, list[Run]]:

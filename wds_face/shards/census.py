@@ -28,7 +28,7 @@ def census(index: Index, *, k: int = 4) -> dict[str, Any]:
     few = images < k
     edges = [*BINS, np.iinfo(np.int64).max]
     counts, _ = np.histogram(images, edges)
-    last = int(np.flatnonzero(counts).max(initial=0))
+    last = max(np.flatnonzero(counts).tolist(), default=0)
     most = [low - 1 for low in BINS[1:]] + [None]
     total = max(int(images.sum()), 1)
     return {
@@ -37,10 +37,10 @@ def census(index: Index, *, k: int = 4) -> dict[str, Any]:
         "shards": len(index.shards),
         "bytes": sum(shard.nbytes for shard in index.shards),
         "images_per_identity": {
-            "min": int(images.min(initial=0)) if not len(images) else int(images.min()),
+            "min": int(images.min()) if len(images) else 0,
             "median": float(np.median(images)) if len(images) else 0.0,
             "mean": total / max(len(images), 1),
-            "max": int(images.max(initial=0)),
+            "max": int(images.max()) if len(images) else 0,
         },
         "below_k": {
             "k": k,

@@ -19,6 +19,7 @@ class Sample(NamedTuple):
 
     ``start`` and ``end`` are the bytes of the shard that it takes, ``image`` the member that holds the picture and
     ``identity`` the name of who is on it. ``problem`` says in a few words why it cannot be used, '' if it can.
+    ``spare`` names further images of the sample: the first is the one that counts.
     """
 
     key: str
@@ -27,6 +28,7 @@ class Sample(NamedTuple):
     image: Member | None
     identity: str
     problem: str
+    spare: tuple[str, ...] = ()
 
     @property
     def extension(self) -> str:
@@ -45,7 +47,7 @@ class Run(NamedTuple):
     @property
     def label(self) -> int:
         """The identity as a number, -1 if it is none."""
-        return int(self.identity) if self.identity.isdecimal() else -1
+        return int(self.identity) if self.identity.isdecimal() and len(self.identity) <= 18 else -1
 
 
 class SampleReader:
@@ -93,8 +95,8 @@ class SampleReader:
         problems: list[str] = []
         try:
             for sample in self.read(view):
-                if sample.problem:
-                    problems.append(f"{sample.key}: {sample.problem}")
+                if sample.problem or sample.spare:
+                    problems.append(f"{sample.key}: {sample.problem or 'more than one image'}")
                 elif found and found[-1][0] == sample.identity:
                     found[-1][1] += 1
                     found[-1][3] = sample.end - found[-1][2]
@@ -108,7 +110,8 @@ class SampleReader:
         kinds = {extension(member): member for member in reversed(members)}
         if self.label_from == "auto" and not kinds.keys().isdisjoint(EXTENSIONS):
             self.label_from = next((where for where in ("cls", "json") if where in kinds), "key")
-        image = next((member for member in members if extension(member) in EXTENSIONS), None)
+        pictures = [member for member in members if extension(member) in EXTENSIONS]
+        image = pictures[0] if pictures else None
         identity = self._identity(view, key, kinds)
         problem = ""
         if key in seen:
@@ -118,7 +121,15 @@ class SampleReader:
         elif not identity:
             problem = f"no identity (looked for in {self.label_from})"
         seen.add(key)
-        return Sample(key, members[0].start, members[-1].end, image, identity, problem)
+        return Sample(
+            key,
+            members[0].start,
+            members[-1].end,
+            image,
+            identity,
+            problem,
+            tuple(member.name for member in pictures[1:]),
+        )
 
     def _identity(self, view: memoryview, key: str, kinds: dict[str, Member]) -> str:
         """The identity's name, '' for none. Whole numbers lose leading zeros: ``007`` and ``7`` are one."""
@@ -132,7 +143,13 @@ class SampleReader:
         text = bytes(view[member.data : member.data + member.size]).decode("utf-8", "replace").strip()
         if where == "json":
             text = _json_field(text, (wanted,) if wanted else JSON_FIELDS)
-        return str(int(text)) if text.isdecimal() else text
+        if text.isdecimal() and len(text) <= 18:
+            return str(int(text))
+        try:
+            text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:  # JSON can say characters that no file can hold
+            return ""
+        return text
 
 
 def extension(member: Member) -> str:
@@ -143,7 +160,7 @@ def extension(member: Member) -> str:
 def _json_field(text: str, names: tuple[str, ...]) -> str:
     try:
         fields = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     found = [fields[name] for name in names if name in fields] if isinstance(fields, dict) else []
     if not found or not isinstance(found[0], (str, int, float)):

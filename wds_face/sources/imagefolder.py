@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wds_face import images
-from wds_face.errors import SourceError
+from wds_face.errors import NOT_THE_FILE, SourceError
 from wds_face.pool import Workers
 from wds_face.sources.source import ALONE, Image, Inventory, Skipped, quiet
 
@@ -25,6 +25,7 @@ class _Listing(NamedTuple):
     files: list[bytes]
     images: list[int]
     nbytes: list[int]
+    stamps: list[bytes]  # change with the size or the time of any file
     skipped: list[Skipped]
 
 
@@ -63,7 +64,7 @@ class ImageFolder:
             raise SourceError(f"{self.root} cannot be read ({error.strerror})") from None
         names = []
         for entry in entries:
-            if entry.is_dir() and not entry.name.startswith("."):
+            if not entry.name.startswith(".") and os.path.isdir(entry.path):
                 names.append(entry.name)
             else:
                 skipped.append(Skipped(entry.name, "not in an identity folder"))
@@ -73,10 +74,12 @@ class ImageFolder:
         files: list[bytes] = []
         images: list[int] = []
         nbytes: list[int] = []
+        stamps: list[bytes] = []
         for found in workers.map(_list, tasks):
             files += found.files
             images += found.images
             nbytes += found.nbytes
+            stamps += found.stamps
             skipped += found.skipped
             progress(sum(found.images))
         full = np.flatnonzero(images)
@@ -84,21 +87,26 @@ class ImageFolder:
             names=[names[i] for i in full],
             images=np.array(images, np.int64)[full],
             nbytes=np.array(nbytes, np.int64)[full],
-            part=lambda rows: _FolderPart(self.root, [(names[i], files[i]) for i in full[rows]]),
+            part=lambda rows: _FolderPart(self.root, [(names[i], files[i], stamps[i]) for i in full[rows]]),
             skipped=skipped,
         )
 
 
 def _list(task: tuple[str, list[str]]) -> _Listing:
     root, identities = task
-    found = _Listing([], [], [], [])
+    found = _Listing([], [], [], [], [])
     for identity in identities:
         walk = _Walk(identity)
-        walk.enter(f"{root}/{identity}", "", frozenset())
+        try:
+            walk.enter(f"{root}/{identity}", "", frozenset())
+        except RecursionError:
+            walk.skipped.append(Skipped(identity, "folders nested too deeply"))
         walk.files.sort()
-        found.files.append(os.fsencode("\0".join([name for name, _ in walk.files])))
+        found.files.append(os.fsencode("\0".join([name for name, _, _ in walk.files])))
         found.images.append(len(walk.files))
-        found.nbytes.append(sum([size for _, size in walk.files]))
+        found.nbytes.append(sum([size for _, size, _ in walk.files]))
+        times = str([(size, time) for _, size, time in walk.files]).encode()
+        found.stamps.append(hashlib.sha256(times).digest())
         found.skipped.extend(walk.skipped)
         if not walk.files and not walk.skipped:
             found.skipped.append(Skipped(identity, "empty identity folder"))
@@ -110,7 +118,7 @@ class _Walk:
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
-        self.files: list[tuple[str, int]] = []
+        self.files: list[tuple[str, int, int]] = []  # name, bytes, time of the last change
         self.skipped: list[Skipped] = []
 
     def enter(self, folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> None:
@@ -119,6 +127,8 @@ class _Walk:
             with os.scandir(folder) as entries:
                 listing = list(entries)
         except OSError as error:
+            if error.errno in NOT_THE_FILE:
+                raise
             return self._skip(prefix, f"unreadable folder ({error.strerror})")
         for entry in listing:
             name = prefix + entry.name
@@ -131,13 +141,15 @@ class _Walk:
                         self.enter(entry.path, name + "/", within)
                 elif entry.name.startswith(".") or entry.name.rpartition(".")[2].lower() not in images.EXTENSIONS:
                     self._skip(name, "not an image")
-                elif not (size := entry.stat().st_size):
+                elif not (size := (status := entry.stat()).st_size):
                     self._skip(name, "empty")
                 elif size > images.MAX_BYTES:
                     self._skip(name, f"{size:,} bytes, more than {images.MAX_BYTES:,}")
                 else:
-                    self.files.append((name, size))
+                    self.files.append((name, size, status.st_mtime_ns))
             except OSError as error:
+                if error.errno in NOT_THE_FILE:
+                    raise
                 self._skip(name, f"unreadable ({error.strerror})")
         return None
 
@@ -153,19 +165,20 @@ def _identify(folder: str) -> tuple[int, int]:
 @dataclass(frozen=True)
 class _FolderPart:
     root: str
-    folders: list[tuple[str, bytes]]
+    folders: list[tuple[str, bytes, bytes]]
+    """Name, files and stamp of each identity."""
 
     @property
     def fingerprint(self) -> bytes:
         """See :class:`wds_face.sources.Part`."""
-        digest = hashlib.sha256()
-        for name, files in self.folders:
-            digest.update(os.fsencode(name) + b"\0\0" + files + b"\0\0\0")
+        digest = hashlib.sha256(os.fsencode(os.path.realpath(self.root)))
+        for name, files, stamp in self.folders:
+            digest.update(os.fsencode(name) + b"\0\0" + files + b"\0\0" + stamp)
         return digest.digest()
 
     def read(self) -> Iterator[Iterable[Image | Skipped]]:
         """See :class:`wds_face.sources.Part`."""
-        for name, files in self.folders:
+        for name, files, _ in self.folders:
             yield self._identity(name, os.fsdecode(files).split("\0"))
 
     def _identity(self, identity: str, files: list[str]) -> Iterator[Image | Skipped]:
@@ -173,6 +186,8 @@ class _FolderPart:
             try:
                 data = _read(f"{self.root}/{identity}/{file}")
             except OSError as error:
+                if error.errno in NOT_THE_FILE:
+                    raise
                 yield Skipped(f"{identity}/{file}", f"unreadable ({error.strerror})")
                 continue
             yield Image(f"{identity}/{file}", file.rpartition(".")[2].lower(), data)

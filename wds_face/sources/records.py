@@ -166,9 +166,14 @@ def _property_note(path: Path, identities: int) -> list[str]:
     return []
 
 
+def _stamp(path: str) -> str:
+    status = os.stat(path)
+    return f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
+
+
 @lru_cache(maxsize=2)
-def _reader(path: str) -> RecordReader:
-    """One mapping for all parts that a worker reads."""
+def _reader(path: str, stamp: str) -> RecordReader:
+    """One mapping for all parts that a worker reads, until the file is replaced."""
     return RecordReader(path)
 
 
@@ -180,14 +185,14 @@ class _RecordPart:
     @property
     def fingerprint(self) -> bytes:
         """See :class:`wds_face.sources.Part`."""
-        digest = hashlib.sha256(str(os.stat(self.path).st_size).encode())
+        digest = hashlib.sha256(os.fsencode(f"{os.path.realpath(self.path)} {_stamp(self.path)}"))
         for offsets in self.offsets:
             digest.update(len(offsets).to_bytes(8, "little") + offsets.tobytes())
         return digest.digest()
 
     def read(self) -> Iterator[Iterable[Image | Skipped]]:
         """See :class:`wds_face.sources.Part`."""
-        reader = _reader(self.path)
+        reader = _reader(self.path, _stamp(self.path))
         name = reader.path.name
         for offsets in self.offsets:
             yield (_image(reader, name, offset) for offset in offsets.tolist())

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wds_face.errors import SourceError, TarError
+from wds_face.errors import NOT_THE_FILE, DatasetError, SourceError, TarError
 from wds_face.pool import Workers
 from wds_face.shards.classes import read_classes
 from wds_face.shards.find import find_label, find_shards
@@ -31,6 +31,7 @@ class _Listed(NamedTuple):
     rows: NDArray[Any]
     extensions: list[str]
     identities: list[str]
+    stamp: str
     skipped: list[Skipped]
 
 
@@ -68,6 +69,7 @@ class WebDataset:
         extensions: dict[str, int] = {}
         identities: dict[str, int] = {}
         tables = []
+        stamps: list[str] = []
         for number, listed in enumerate(workers.map(_list, [(store, name, label_from) for name in names])):
             table = listed.rows
             table["shard"] = number
@@ -79,6 +81,7 @@ class WebDataset:
                 common = [of_all.setdefault(name, len(of_all)) for name in of_shard]
                 table[column] = np.array(common, np.int64)[table[column]]
             tables.append(table)
+            stamps.append(listed.stamp)
             skipped += listed.skipped
             progress(len(table))
         table = np.concatenate(tables)
@@ -92,7 +95,7 @@ class WebDataset:
             names=_original_names(store, labels),
             images=counts,
             nbytes=nbytes,
-            part=lambda rows: _ShardPart(store, names, kinds, [table[run] for run in runs(starts, rows)]),
+            part=lambda rows: _ShardPart(store, names, stamps, kinds, [table[run] for run in runs(starts, rows)]),
             skipped=skipped,
         )
 
@@ -103,8 +106,11 @@ def _list(task: tuple[Store, str, str]) -> _Listed:
     extensions: dict[str, int] = {}
     identities: dict[str, int] = {}
     skipped: list[Skipped] = []
+    stamp = ""
     try:
+        stamp = store.stamp(name)
         for sample in SampleReader(label_from).read(store.view(name)):
+            skipped += [Skipped(f"{name}:{spare}", "second image of its sample") for spare in sample.spare]
             if sample.problem or sample.image is None:
                 skipped.append(Skipped(f"{name}:{sample.key}", sample.problem))
                 continue
@@ -114,8 +120,10 @@ def _list(task: tuple[Store, str, str]) -> _Listed:
     except TarError as error:
         skipped.append(Skipped(name, f"damaged tar: {error}"))
     except OSError as error:
+        if error.errno in NOT_THE_FILE:
+            raise
         skipped.append(Skipped(name, f"unreadable ({error.strerror or type(error).__name__})"))
-    return _Listed(np.frombuffer(rows, _ROW).copy(), list(extensions), list(identities), skipped)
+    return _Listed(np.frombuffer(rows, _ROW).copy(), list(extensions), list(identities), stamp, skipped)
 
 
 def _in_order(names: list[str]) -> tuple[list[str], NDArray[np.int64]]:
@@ -131,7 +139,10 @@ def _original_names(store: Store, labels: list[str]) -> list[str]:
     """Names from the ``classes.tsv`` beside shards that wds_face made, so that they survive a second conversion."""
     if "classes.tsv" not in store.names() or not all(label.isdecimal() for label in labels):
         return labels
-    classes = read_classes(store.read("classes.tsv"))
+    try:
+        classes = read_classes(store.read("classes.tsv"))
+    except DatasetError:  # somebody else's file of that name
+        return labels
     if any(int(label) >= len(classes) for label in labels):
         return labels
     return [classes[int(label)] for label in labels]
@@ -145,6 +156,7 @@ def _first(skipped: list[Skipped]) -> str:
 class _ShardPart:
     store: Store
     names: list[str]
+    stamps: list[str]
     extensions: list[str]
     rows: list[NDArray[Any]]
     """:data:`_ROW` of each image, per identity."""
@@ -152,7 +164,9 @@ class _ShardPart:
     @property
     def fingerprint(self) -> bytes:
         """See :class:`wds_face.sources.Part`."""
-        digest = hashlib.sha256("\0".join([*self.names, "", *self.extensions]).encode())
+        digest = hashlib.sha256(self.store.url.encode("utf-8", "surrogateescape"))
+        for texts in (self.names, self.stamps, self.extensions):
+            digest.update("\0".join([*texts, ""]).encode("utf-8", "surrogateescape"))
         for rows in self.rows:
             digest.update(len(rows).to_bytes(8, "little") + rows.tobytes())
         return digest.digest()

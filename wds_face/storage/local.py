@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
+from wds_face.errors import NOT_THE_FILE
 from wds_face.storage.store import Store
 
 
@@ -55,10 +56,17 @@ class LocalStore(Store):
         found: list[bytes | memoryview | Exception] = []
         for name, start, end in zip(names, starts, ends, strict=True):
             try:
-                found.append(_mapped(self, name)[start:end])
+                found.append(_mapped(self, name, self.stamp(name))[start:end])
             except OSError as error:
+                if error.errno in NOT_THE_FILE:
+                    raise
                 found.append(error)
         return found
+
+    def stamp(self, name: str) -> str:
+        """See :meth:`Store.stamp`."""
+        status = (self.local / name).stat()
+        return f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
 
     def sync(self, name: str) -> None:
         """See :meth:`Store.sync`."""
@@ -95,6 +103,7 @@ class LocalStore(Store):
             raise
 
 
-@lru_cache(maxsize=4096)
-def _mapped(store: LocalStore, name: str) -> memoryview:
+# a mapping holds an open file, of which a process may have 1024 or fewer
+@lru_cache(maxsize=64)
+def _mapped(store: LocalStore, name: str, stamp: str) -> memoryview:
     return store.view(name)

@@ -77,6 +77,12 @@ class RemoteStore(Store):
         found: list[bytes | memoryview | Exception] = self.fs.cat_ranges(paths, starts, ends, on_error="return")
         return found
 
+    def stamp(self, name: str) -> str:
+        """See :meth:`Store.stamp`."""
+        self.fs.invalidate_cache(self._path(name))
+        info = self.fs.info(self._path(name))
+        return " ".join(f"{key}={info[key]}" for key in ("ETag", "etag", "size", "mtime", "created") if key in info)
+
     def sync(self, name: str) -> None:
         """See :meth:`Store.sync`. What was uploaded is there."""
 
@@ -97,6 +103,7 @@ class RemoteStore(Store):
             file.flush()
             written = file.tell()
             if _WHOLE.isdisjoint(self._protocols):
+                self.fs.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
                 part = self._path(f".{name.rpartition('/')[2]}.{uuid.uuid4().hex}.part")
                 self.fs.put_file(file.name, part)
                 self.fs.mv(part, self._path(name))

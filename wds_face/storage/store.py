@@ -82,6 +82,14 @@ class Store(ABC):
         """Byte ranges of several files, read together; an error takes the place of a range that failed."""
 
     @abstractmethod
+    def stamp(self, name: str) -> str:
+        """Changes when a file is replaced.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+
+    @abstractmethod
     def sync(self, name: str) -> None:
         """Wait until a file is on the disk, so that it outlives a power cut too."""
 

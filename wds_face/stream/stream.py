@@ -26,7 +26,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
     """Batches of p identities x k images from a data set that ``wds-face convert`` made.
 
     Yields ``(images, labels)``: uint8 ``[p * k, 3, size, size]`` RGB and int64 ``[p * k]``, identity by identity. Every
-    image comes at least once per epoch and every batch is full. With workers each streams its own shards.
+    image comes at least once per epoch and every batch is full. With workers each streams its own share.
 
     Args:
         url: the data set's folder, a path or an fsspec URL.
@@ -59,7 +59,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # workers that persist see it change
         self.seed = seed
         super().__init__(
-            _Runs(index, seed, self._epoch),
+            _Runs(index, p, seed, self._epoch),
             _Read(index),
             _Seeded(p, k, bufsize, seed, self._epoch),
             wds.map(_Collate(image_size)),
@@ -83,19 +83,21 @@ class PKLoader(DataLoader[Any]):
 
 
 class _Runs:
-    """Rows of the index in this epoch's order: whole shards in turn, this worker's share of them."""
+    """Rows of the index in this epoch's order, shard by shard: this worker's share, of p identities or more."""
 
-    def __init__(self, index: Index, seed: int, epoch: torch.Tensor) -> None:
-        self.rows, self.shards, self.seed, self.epoch = index.identities, len(index.shards), seed, epoch
+    def __init__(self, index: Index, p: int, seed: int, epoch: torch.Tensor) -> None:
+        self.rows, self.p, self.seed, self.epoch = index.identities, p, seed, epoch
 
     def __call__(self) -> Iterator[np.void]:
         rng = np.random.default_rng([self.seed, int(self.epoch)])
+        shards = int(self.rows["shard"].max()) + 1
+        # by a random rank of the shard, then by a random number
+        order = np.lexsort((rng.random(len(self.rows)), rng.permutation(shards)[self.rows["shard"]]))
         worker = get_worker_info()
-        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        for shard in rng.permutation(self.shards)[first::step]:
-            rows = self.rows[self.rows["shard"] == shard]
-            order = np.random.default_rng([self.seed, int(self.epoch), int(shard)]).permutation(len(rows))
-            yield from rows[order]
+        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        shares = min(workers, len(order) // self.p)  # more would have too few identities for a batch
+        if number < shares:
+            yield from self.rows[np.array_split(order, shares)[number]]
 
 
 class _Read:
