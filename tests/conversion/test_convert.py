@@ -277,3 +277,22 @@ def test_regrouping_our_own_shards_keeps_names_and_images(faces: Path, tmp_path:
     assert contents(tmp_path / "second") == source_contents(faces)
     tars = {path.name: path.read_bytes() for path in (tmp_path / "first").glob("*.tar")}
     assert {path.name: path.read_bytes() for path in (tmp_path / "second").glob("*.tar")} == tars
+
+
+@pytest.mark.parametrize("url", ["file://{tmp}/set", "{tmp}/set/", "memory://same/set"])
+def test_a_set_is_not_overwritten_by_itself(faces: Path, tmp_path: Path, url: str) -> None:
+    url = url.format(tmp=tmp_path)
+    convert(ImageFolder(faces), url, workers=1)
+    with pytest.raises(DatasetError, match="within the source"):
+        convert(WebDataset(url), url.rstrip("/"), Options(name="train"), workers=1, overwrite=True)
+    assert verify(url) == []
+    fsspec.filesystem("memory").store.clear()
+
+
+@pytest.mark.parametrize("name", ["foo.tar", "classes.tsv", "identities.npy", "skipped.tsv"])
+def test_files_of_the_user_are_not_taken_for_ours(faces: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_bytes(b"precious")
+    with pytest.raises(DatasetError, match=f"holds {name}, which no unfinished conversion explains"):
+        convert(ImageFolder(faces), tmp_path / "out", workers=1)
+    assert (tmp_path / "out" / name).read_bytes() == b"precious"

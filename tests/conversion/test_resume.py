@@ -83,7 +83,15 @@ def test_stopped_after_any_write(faces: Path, tmp_path: Path, monkeypatch: pytes
     assert sums(tmp_path / "out") == sums(tmp_path / "whole")
 
 
-def stop_after(shards: int, source: Path, dest: Path, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+def stop_after(
+    shards: int,
+    source: Path,
+    dest: Path,
+    options: Options,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    overwrite: bool = False,
+) -> None:
     save, count = module.Workspace.save, 0
 
     def counting(self: object, *args: object) -> None:
@@ -96,7 +104,7 @@ def stop_after(shards: int, source: Path, dest: Path, options: Options, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(module.Workspace, "save", counting)
         with pytest.raises(Killed):
-            convert(ImageFolder(source), dest, options, workers=1)
+            convert(ImageFolder(source), dest, options, workers=1, overwrite=overwrite)
 
 
 def test_shards_that_are_done_are_not_written_again(
@@ -169,3 +177,36 @@ def test_what_killed_writers_left_is_cleared(faces: Path, tmp_path: Path) -> Non
     assert sums(tmp_path / "out") == sums(tmp_path / "whole")
     made = json.loads((tmp_path / "out" / "index.json").read_text())
     assert "time" not in json.dumps(made), "a manifest with a time in it could not be the same twice"
+
+
+def test_a_file_that_was_repaired_since_is_read_again(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same name and size: only its time differs."""
+    options = Options(shard_size=8_000)
+    whole = convert(ImageFolder(faces), tmp_path / "whole", options, workers=1).index
+    first = next(whole.classes[row["label"]] for row in whole.identities if row["images"] > 1)
+    path = faces / first / "0000.jpg"
+    good = path.read_bytes()
+    path.write_bytes(good[:-2] + b"xx")
+    stop_after(3, faces, tmp_path / "out", options, monkeypatch)
+    path.write_bytes(good)
+    convert(ImageFolder(faces), tmp_path / "out", options, workers=1)
+    assert sums(tmp_path / "out") == sums(tmp_path / "whole")
+
+
+def test_overwriting_goes_on_too(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = Options(shard_size=8_000)
+    convert(ImageFolder(faces), tmp_path / "out", Options(name="old"), workers=1)
+    stop_after(4, faces, tmp_path / "out", options, monkeypatch, overwrite=True)
+    report = convert(ImageFolder(faces), tmp_path / "out", options, workers=1, overwrite=True)
+    assert report.written == len(report.index.shards) - 4
+    assert not list((tmp_path / "out").glob("old-*"))
+    assert convert(ImageFolder(faces), tmp_path / "out", options, workers=1, overwrite=True).written > 4
+
+
+def test_overwriting_keeps_the_lock(faces: Path, tmp_path: Path) -> None:
+    workspace = module.Workspace(module.open_store(tmp_path / "out"), "train")
+    with workspace.locked():
+        workspace.begin("plan", overwrite=True)
+        assert (tmp_path / "out" / ".convert" / "lock").exists()

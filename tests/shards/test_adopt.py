@@ -98,3 +98,14 @@ def test_an_index_that_is_there_is_kept(faces: Path, tmp_path: Path) -> None:
 def test_no_shards(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no \.tar files"):
         adopt(tmp_path)
+
+
+def test_names_that_are_there_are_kept(faces: Path, tmp_path: Path) -> None:
+    before = convert(ImageFolder(faces), tmp_path / "s", workers=1).index.classes
+    (tmp_path / "s" / "index.json").unlink()
+    assert adopt(tmp_path / "s", workers=1).classes == before
+    (tmp_path / "s" / "index.json").unlink()
+    (tmp_path / "s" / "classes.tsv").write_text("mine")
+    with pytest.raises(DatasetError, match=r"classes\.tsv does not name 20 labels"):
+        adopt(tmp_path / "s", workers=1)
+    assert (tmp_path / "s" / "classes.tsv").read_text() == "mine"

@@ -46,6 +46,8 @@ def test_label_in_cls() -> None:
         (b"[1]", "json", ""),
         (b"{", "json", ""),
         (b'{"label": null}', "json", ""),
+        (b"[" * 200_000, "json", ""),
+        (b'{"label": "\\ud800x"}', "json", ""),
     ],
 )
 def test_label_in_json(content: bytes, where: str, expected: str) -> None:
@@ -115,3 +117,16 @@ def test_runs() -> None:
 def test_an_unknown_place_is_refused() -> None:
     with pytest.raises(WdsFaceError, match="label-from"):
         SampleReader("jsonl")
+
+
+def test_a_label_of_thousands_of_digits_is_a_name() -> None:
+    (sample,) = SampleReader().read(shard(("1.jpg", b"x"), ("1.cls", b"7" * 5000)))
+    assert sample.identity == "7" * 5000
+    assert SampleReader().runs(shard(("1.jpg", b"x"), ("1.cls", b"7" * 5000)))[0][0].label == -1
+
+
+def test_further_images_are_named() -> None:
+    view = shard(("1.jpg", b"x"), ("1.png", b"y"))
+    (sample,) = SampleReader("key").read(view)
+    assert sample.spare == ("1.png",)
+    assert "more than one image" in SampleReader("key").runs(shard(("0/1.jpg", b"x"), ("0/1.png", b"y")))[1][0]

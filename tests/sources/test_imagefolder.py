@@ -217,3 +217,23 @@ def test_workers_list_the_same(make_folder: MakeFolder, monkeypatch: pytest.Monk
     assert together.skipped == alone.skipped
     assert np.array_equal(together.nbytes, alone.nbytes)
     assert sum(counted) == 600
+
+
+def test_a_link_to_itself_in_the_root(make_folder: MakeFolder) -> None:
+    root = make_folder({"a": 1})
+    (root / "self").symlink_to("self")
+    assert ImageFolder(root).scan().skipped == [Skipped("self", "not in an identity folder")]
+
+
+def test_folders_nested_without_end(make_folder: MakeFolder) -> None:
+    root = make_folder({"a": 1, "b": 1})
+    os.chdir(root / "b")
+    try:
+        for _ in range(1200):
+            os.mkdir("d")
+            os.chdir("d")
+    finally:
+        os.chdir(root)
+    inventory = ImageFolder(root).scan()
+    assert inventory.names == ["a", "b"]
+    assert len(inventory.skipped) == 1, inventory.skipped

@@ -199,6 +199,13 @@ def test_what_is_no_record_file(tmp_path: Path, content: bytes | None) -> None:
         RecordIO(tmp_path).scan() if content is None else RecordIO(tmp_path.parent / tmp_path.name / "..").scan()
 
 
+def test_a_file_that_is_replaced_is_read_anew(tmp_path: Path, jpegs: list[bytes]) -> None:
+    same = [data.ljust(2000, b"\0") for data in jpegs]
+    for turn in range(2):
+        folder = write(tmp_path / "r", [(i, 0.0, same[i + 10 * turn]) for i in range(4)])
+        assert images(RecordIO(folder).scan()) == {"0": same[10 * turn : 10 * turn + 4]}
+
+
 def test_real_records(lfw_rec: Path, tmp_path: Path) -> None:
     report = convert(RecordIO(lfw_rec), tmp_path / "out", workers=2)
     assert (len(report.index.identities), report.index.images) == (400, 1631)

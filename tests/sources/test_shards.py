@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import fsspec
@@ -184,3 +187,55 @@ def test_nothing_that_can_be_used(tmp_path: Path) -> None:
 def test_a_place_for_labels_that_is_unknown() -> None:
     with pytest.raises(WdsFaceError, match="label-from"):
         WebDataset("x", label_from="xml")
+
+
+FEW_FILES = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+from wds_face import WebDataset, convert
+report = convert(WebDataset(sys.argv[1]), sys.argv[2], workers=1)
+print(report.index.images, len(report.skipped))
+"""
+
+
+def test_more_shards_than_a_process_may_have_files_open(tmp_path: Path, jpegs: list[bytes]) -> None:
+    folder = write(tmp_path / "s", [[(f"{n}", {"jpg": jpegs[n % 60], "cls": n % 7})] for n in range(300)])
+    command = [sys.executable, "-c", FEW_FILES, str(folder), str(tmp_path / "out")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["300", "0"]
+
+
+def test_a_lack_of_file_handles_is_no_bad_file(
+    scattered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inventory = WebDataset(str(scattered)).scan()
+
+    def no_more(*_: object) -> memoryview:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("wds_face.storage.local._mapped", no_more)
+    with pytest.raises(OSError, match="Too many open files"):
+        images(inventory)
+
+
+def test_shards_that_are_replaced_are_read_anew(tmp_path: Path, jpegs: list[bytes]) -> None:
+    """In one process, where the old ones are still mapped; sizes and offsets are the same."""
+    same = [data.ljust(2000, b"\0") for data in jpegs]
+    for turn in range(2):
+        write(tmp_path / "s", [[(f"{i}", {"jpg": same[i + 10 * turn], "cls": 0}) for i in range(5)]], mtime=0)
+        convert(WebDataset(str(tmp_path / "s")), tmp_path / f"out{turn}", workers=1)
+        found = wds.WebDataset(str(tmp_path / f"out{turn}" / "train-000000.tar"), shardshuffle=False)
+        assert [sample["jpg"] for sample in found] == same[10 * turn : 10 * turn + 5]
+        (tmp_path / "s" / "s-00.tar").unlink()
+
+
+def test_further_images_of_a_sample_are_reported(tmp_path: Path, jpegs: list[bytes]) -> None:
+    folder = write(tmp_path / "s", [[("a", {"jpg": jpegs[0], "png": b"p", "cls": 0})]])
+    inventory = WebDataset(str(folder)).scan()
+    assert inventory.images.tolist() == [1]
+    assert inventory.skipped == [Skipped("s-00.tar:a.png", "second image of its sample")]
+
+
+def test_somebody_elses_classes_are_not_names(tmp_path: Path, jpegs: list[bytes]) -> None:
+    folder = write(tmp_path / "s", [[("a", {"jpg": jpegs[0], "cls": 3})]])
+    (folder / "classes.tsv").write_text("name\tid\n")
+    assert WebDataset(str(folder)).scan().names == ["3"]

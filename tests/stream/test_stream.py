@@ -107,3 +107,14 @@ def test_an_index_of_other_shards_is_noticed(shards: Path, make_folder: MakeFold
         (shards / name).write_bytes((tmp_path / "b" / name).read_bytes())
     with pytest.raises(DatasetError, match=r"the index says .*wds-face verify"):
         list(PKStream(shards, p=4, k=2))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 5])
+def test_a_few_identities_suffice_for_any_number_of_workers(
+    make_folder: MakeFolder, tmp_path: Path, workers: int
+) -> None:
+    root = make_folder({f"{i:02d}": 3 for i in range(17)})
+    convert(ImageFolder(root), tmp_path / "out", Options(shard_size=10_000), workers=1)
+    for number in range(3):
+        batches = epoch(PKStream(tmp_path / "out", p=8, k=2, image_size=24), workers, number)
+        assert {label for _, labels in batches for label in labels.tolist()} == set(range(17))

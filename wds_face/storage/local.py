@@ -51,12 +51,13 @@ class LocalStore(Store):
                 return memoryview(b"")
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
-    def ranges(self, names: list[str], starts: list[int], ends: list[int]) -> list[bytes | memoryview | Exception]:
-        """See :meth:`Store.ranges`. The views are of mappings that are kept for the next call."""
-        found: list[bytes | memoryview | Exception] = []
+    def ranges(self, names: list[str], starts: list[int], ends: list[int]) -> list[bytes | Exception]:
+        """See :meth:`Store.ranges`."""
+        found: list[bytes | Exception] = []
         for name, start, end in zip(names, starts, ends, strict=True):
             try:
-                found.append(_mapped(self, name, self.stamp(name))[start:end])
+                # copied, so that images that wait to be written keep no file open
+                found.append(bytes(_mapped(self, name, self.stamp(name))[start:end]))
             except OSError as error:
                 if error.errno in NOT_THE_FILE:
                     raise

@@ -71,10 +71,10 @@ class RemoteStore(Store):
         """See :meth:`Store.view`."""
         return memoryview(self.read(name))
 
-    def ranges(self, names: list[str], starts: list[int], ends: list[int]) -> list[bytes | memoryview | Exception]:
+    def ranges(self, names: list[str], starts: list[int], ends: list[int]) -> list[bytes | Exception]:
         """See :meth:`Store.ranges`."""
         paths = [self._path(name) for name in names]
-        found: list[bytes | memoryview | Exception] = self.fs.cat_ranges(paths, starts, ends, on_error="return")
+        found: list[bytes | Exception] = self.fs.cat_ranges(paths, starts, ends, on_error="return")
         return found
 
     def stamp(self, name: str) -> str:

@@ -78,7 +78,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def ranges(self, names: list[str], starts: list[int], ends: list[int]) -> list[bytes | memoryview | Exception]:
+    def ranges(self, names: list[str], starts: list[int], ends: list[int]) -> list[bytes | Exception]:
         """Byte ranges of several files, read together; an error takes the place of a range that failed."""
 
     @abstractmethod
