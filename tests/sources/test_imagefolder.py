@@ -227,13 +227,16 @@ def test_a_link_to_itself_in_the_root(make_folder: MakeFolder) -> None:
 
 def test_folders_nested_without_end(make_folder: MakeFolder) -> None:
     root = make_folder({"a": 1, "b": 1})
-    os.chdir(root / "b")
+    folder = os.open(root / "b", os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(folder)
     try:
-        for _ in range(1200):
-            os.mkdir("d")
-            os.chdir("d")
-    finally:
-        os.chdir(root)
-    inventory = ImageFolder(root).scan()
+        inventory = ImageFolder(root).scan()
+    finally:  # Python cannot remove what is so deep, nor can pytest
+        subprocess.run(["rm", "-rf", root / "b" / "d"], check=True)
     assert inventory.names == ["a", "b"]
-    assert len(inventory.skipped) == 1, inventory.skipped
+    assert [item.item[:3] for item in inventory.skipped] in (["b"], ["b/d"])
