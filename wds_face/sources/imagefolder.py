@@ -64,7 +64,11 @@ class ImageFolder:
             raise SourceError(f"{self.root} cannot be read ({error.strerror})") from None
         names = []
         for entry in entries:
-            if not entry.name.startswith(".") and os.path.isdir(entry.path):
+            try:
+                identity = entry.is_dir() and not entry.name.startswith(".")
+            except OSError:  # a link to itself
+                identity = False
+            if identity:
                 names.append(entry.name)
             else:
                 skipped.append(Skipped(entry.name, "not in an identity folder"))
@@ -105,8 +109,8 @@ def _list(task: tuple[str, list[str]]) -> _Listing:
         found.files.append(os.fsencode("\0".join([name for name, _, _ in walk.files])))
         found.images.append(len(walk.files))
         found.nbytes.append(sum([size for _, size, _ in walk.files]))
-        times = str([(size, time) for _, size, time in walk.files]).encode()
-        found.stamps.append(hashlib.sha256(times).digest())
+        stamp = hash(tuple([number for _, *numbers in walk.files for number in numbers]))  # of integers: never salted
+        found.stamps.append(stamp.to_bytes(8, "little", signed=True))
         found.skipped.extend(walk.skipped)
         if not walk.files and not walk.skipped:
             found.skipped.append(Skipped(identity, "empty identity folder"))
