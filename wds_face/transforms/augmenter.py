@@ -1,0 +1,155 @@
+"""Crops, photometric changes and low resolution, as faces meet them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from wds_face.transforms.checks import probability, span
+from wds_face.transforms.forms import U8
+from wds_face.transforms.rect import ASPECT, cut, place
+from wds_face.transforms.resize import resize
+from wds_face.transforms.transform import Draws, Geometric
+
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as PIL's "L"
+_CV2_FILTERS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
+
+
+class Augmenter(Geometric):
+    """Crops, changes the light, and lowers the resolution of an image, each with a probability of its own.
+
+    - *Crop*: a part of 0.8 to 1.0 of height and width, anywhere, resized to the image's size (bilinear).
+    - *Photometric*: brightness, contrast and saturation, each times 1 - *jitter* to 1 + *jitter*.
+    - *Low resolution*: to int(0.25 to 0.75 times the size) and back (bilinear).
+
+    All uniform. A mask that comes with the image is cropped with it.
+
+    What differs from the text it follows: the image keeps its size (there it became 112 x 112), and its height and
+    width shrink alike. The three photometric factors are applied in one step, which is rounded and clipped once;
+    without clipping between them their order makes no difference, so none is drawn.
+
+    Args:
+        crop_prob, photometric_prob, low_res_prob: how likely each is.
+        jitter: of the photometric factors, in [0, 1].
+        rng: see :class:`Transform`.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    # Whether, then what: crop 1 + 4, photometric 1 + 3, low resolution 1 + 3.
+    draws = 13
+
+    crop_scale = (0.8, 1.0)
+    low_res_scale = (0.25, 0.75)
+
+    def __init__(
+        self,
+        crop_prob: float = 0.1,
+        photometric_prob: float = 0.3,
+        low_res_prob: float = 0.2,
+        *,
+        jitter: float = 0.2,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__(rng)
+        self.crop_prob = probability("crop_prob", crop_prob)
+        self.photometric_prob = probability("photometric_prob", photometric_prob)
+        self.low_res_prob = probability("low_res_prob", low_res_prob)
+        self.jitter, _ = span("jitter", (jitter, 1.0), 0.0, 1.0)
+
+    @staticmethod
+    def adaface(
+        crop_prob: float = 0.2,
+        photometric_prob: float = 0.2,
+        low_res_prob: float = 0.2,
+        *,
+        rng: np.random.Generator | None = None,
+    ) -> Augmenter:
+        """What AdaFace was trained with (Kim et al., CVPR 2022, and its published code), in its order.
+
+        - *Crop*: a part of 0.2 to 1.0 of the area, of an aspect of 3/4 to 4/3, stays where it is; around it is black.
+        - *Low resolution*: to 0.2 to 1.0 of the size and back, each way with one of OpenCV's five filters.
+        - *Photometric*: as above, with a jitter of 0.5.
+
+        A mask that comes with the image stays as it is.
+        """
+        return _AdaFace(crop_prob, photometric_prob, low_res_prob, jitter=0.5, rng=rng)
+
+    def augment(self, img: Any) -> Any:
+        """The same as calling it: an image, or a pair of an image and its mask, in the form it came in."""
+        return self(img)
+
+    def apply(self, image: U8, draws: Draws) -> U8:
+        """uint8 [H, W, 3] of the same size; *image* itself if nothing is to be done."""
+        if draws[0] < self.crop_prob:
+            image = self._crop(image, draws[1:5])
+        if draws[5] < self.photometric_prob:
+            image = photometric(image, self.jitter, draws[6:9])
+        if draws[9] < self.low_res_prob:
+            image = self._low_resolution(image, draws[10:13])
+        return image
+
+    def move(self, plane: Any, draws: Draws, *, mask: bool = False) -> Any:
+        """See :meth:`Geometric.move`."""
+        if not mask:
+            return self.apply(plane, draws)
+        return self._crop(plane, draws[1:5], Image.Resampling.NEAREST) if draws[0] < self.crop_prob else plane
+
+    def _crop(self, plane: Any, draws: Draws, interpolation: int = Image.Resampling.BILINEAR) -> Any:
+        height, width = plane.shape[:2]
+        low, high = self.crop_scale
+        scale = low + (high - low) * draws[0]
+        part = plane[place(plane.shape, height * scale, width * scale, draws[2], draws[3])]
+        return resize(part, height, width, interpolation)
+
+    def _low_resolution(self, image: U8, draws: Draws) -> Any:
+        small = self._small(image, draws[0])
+        return resize(resize(image, *small), *image.shape[:2])
+
+    def _small(self, image: U8, draw: float) -> tuple[int, int]:
+        """Height and width at low resolution."""
+        low, high = self.low_res_scale
+        ratio = low + (high - low) * draw
+        return max(1, int(image.shape[0] * ratio)), max(1, int(image.shape[1] * ratio))
+
+
+class _AdaFace(Augmenter):
+    crop_scale = (0.2, 1.0)  # of the area
+    low_res_scale = (0.2, 1.0)
+
+    def apply(self, image: U8, draws: Draws) -> U8:
+        if draws[0] < self.crop_prob:
+            box = cut(image.shape, self.crop_scale, ASPECT, draws[1:5])
+            padded = np.zeros_like(image)
+            padded[box] = image[box]
+            image = padded
+        if draws[9] < self.low_res_prob:
+            high, wide = self._small(image, draws[10])
+            down, up = (_CV2_FILTERS[int(draw * len(_CV2_FILTERS))] for draw in draws[11:13])
+            small = cv2.resize(image, (wide, high), interpolation=down)
+            image = cv2.resize(small, image.shape[1::-1], interpolation=up)  # type: ignore[assignment]
+        if draws[5] < self.photometric_prob:
+            image = photometric(image, self.jitter, draws[6:9])
+        return image
+
+    def move(self, plane: Any, draws: Draws, *, mask: bool = False) -> Any:
+        return plane if mask else self.apply(plane, draws)
+
+
+def photometric(image: U8, jitter: float, draws: Draws) -> U8:
+    """Brightness, contrast and saturation of uint8 [H, W, 3], each times 1 +- *jitter*.
+
+    As torchvision's ``ColorJitter`` has them: brightness b multiplies, contrast c spreads around the mean grey value
+    m, and saturation s spreads around each pixel's grey value g: out = b (c (s x + (1 - s) g) + (1 - c) m).
+    """
+    brightness, contrast, saturation = (1 + jitter * (2 * draw - 1) for draw in draws)
+    mean = float(_LUMA @ cv2.mean(image)[:3])
+    matrix = np.empty((3, 4))
+    matrix[:, :3] = brightness * contrast * (1 - saturation) * _LUMA
+    matrix[[0, 1, 2], [0, 1, 2]] += brightness * contrast * saturation
+    matrix[:, 3] = brightness * (1 - contrast) * mean
+    return cv2.transform(image, matrix)  # type: ignore[return-value]

@@ -1,0 +1,40 @@
+"""Numbers that a user gave, checked when a transform is built, so that no worker meets a wrong one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+
+
+def probability(name: str, value: float) -> float:
+    """*value*, if it is one.
+
+    Raises:
+        ValueError: it is not in [0, 1].
+    """
+    if not isinstance(value, Real) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a probability, from 0 to 1, not {value!r}")
+    return float(value)
+
+
+def span(name: str, value: Sequence[float], lowest: float, highest: float) -> tuple[float, float]:
+    """*value* as (low, high), if lowest <= low <= high <= highest.
+
+    Raises:
+        ValueError: it is not.
+    """
+    low, high = value
+    if not (isinstance(low, Real) and isinstance(high, Real) and lowest <= low <= high <= highest):
+        raise ValueError(f"{name} must rise within [{lowest:g}, {highest:g}], not go from {low!r} to {high!r}")
+    return float(low), float(high)
+
+
+def pixels(name: str, value: int) -> int:
+    """*value*, if it is a whole number of pixels.
+
+    Raises:
+        ValueError: it is not 1 or more.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a whole number of pixels, 1 or more, not {value!r}")
+    return value

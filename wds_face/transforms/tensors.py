@@ -1,0 +1,47 @@
+"""From images to tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision.transforms.functional import to_tensor
+
+from wds_face.transforms.forms import image_array, is_pair, mask_array
+
+
+class ToTensorWithMask:
+    """An image becomes a float tensor [C, H, W] in [0, 1]; of a pair, the mask a float tensor [1, h, w] in [0, 1] too.
+
+    1 is visible, 0 occluded. What differs from the text it follows: there every mask was divided by 255, also one
+    that was in [0, 1] already, such as that of :class:`SyntheticOcclusionMask`. Here only whole numbers above 1 are.
+    """
+
+    def __call__(self, given: Any) -> Any:
+        if not is_pair(given):
+            return _tensor(given)
+        image, mask = given
+        visible, _ = mask_array(mask)
+        return _tensor(image), torch.from_numpy(np.ascontiguousarray(visible))[None]
+
+
+def normalize(images: torch.Tensor) -> torch.Tensor:
+    """uint8 images, any shape, any device -> float32 in [-1, 1]: (x / 255 - 0.5) / 0.5, as face models have them.
+
+    Raises:
+        TypeError: *images* are not uint8.
+    """
+    if images.dtype != torch.uint8:
+        raise TypeError(f"images must be uint8, not {images.dtype}")
+    return images.to(torch.float32).sub_(127.5).div_(127.5)
+
+
+def _tensor(image: Any) -> torch.Tensor:
+    if isinstance(image, torch.Tensor) and image.is_floating_point():
+        return image
+    array, back = image_array(image)
+    if array.ndim == 3 and isinstance(image, torch.Tensor):
+        plain = back(array).as_subclass(torch.Tensor)
+        return plain.to(torch.float32) / 255  # type: ignore[no-any-return]
+    return to_tensor(back(array))  # type: ignore[no-any-return]

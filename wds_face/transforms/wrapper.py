@@ -1,0 +1,198 @@
+"""Other people's transforms on pairs of an image and its mask."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision import transforms as v1
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from wds_face.transforms.forms import F32, image_array, is_pair, mask_array, resize_mask
+from wds_face.transforms.transform import Transform
+
+Step = Callable[[Any, Any], tuple[Any, Any]]
+
+# torchvision's v2 moves masks; each of these has a twin of the same name and arguments there.
+_GEOMETRIC = (
+    v1.CenterCrop,
+    v1.ElasticTransform,
+    v1.Pad,
+    v1.RandomAffine,
+    v1.RandomCrop,
+    v1.RandomHorizontalFlip,
+    v1.RandomPerspective,
+    v1.RandomResizedCrop,
+    v1.RandomRotation,
+    v1.RandomVerticalFlip,
+    v1.Resize,
+)
+
+
+class OcclusionMaskWrapper:
+    """Lets a transform of images take pairs of an image and its mask.
+
+    - A geometric transform moves the mask with the image: torchvision's, v1 and v2, those of wds_face, and
+      ``Compose``, ``RandomApply``, ``RandomOrder`` and ``RandomChoice`` of them.
+    - Every other one changes the image and leaves the mask as it is.
+
+    A lone image is handed on. What is rotated or padded in counts as visible, 1, in the mask; a mask at feature map
+    size stays at that size. What differs from the text it follows: there no mask ever moved, so that it said nothing
+    true about an image that was flipped.
+
+    Args:
+        transform: a callable of an image.
+        geometric: says of a callable that wds_face cannot know, such as a function, that it moves pixels. It is then
+            called on the mask too, an image [H, W, 3] of 0 and 255, from the same states of torch's, numpy's and
+            Python's global generators. False keeps the mask still whatever the transform is.
+
+    Raises:
+        TypeError: *transform* cannot be called.
+    """
+
+    def __init__(self, transform: Callable[..., Any], geometric: bool | None = None) -> None:
+        if not callable(transform):
+            raise TypeError(f"OcclusionMaskWrapper takes a callable, not {transform!r}")
+        self.transform = transform
+        self.geometric = geometric
+        if geometric is None:
+            self._step = _step(transform)
+        else:
+            self._step = _replayed(transform) if geometric else _still(transform, sure=True)
+
+    def __call__(self, given: Any) -> Any:
+        return self._step(*given) if is_pair(given) else self.transform(given)
+
+
+def _step(transform: Any) -> Step:
+    """What a transform does to a pair."""
+    if isinstance(transform, OcclusionMaskWrapper):
+        return transform._step
+    if isinstance(transform, Transform):
+        return lambda image, mask: transform((image, mask))
+    if isinstance(transform, v2.Transform):
+        return _joint(transform)
+    if isinstance(transform, _GEOMETRIC):
+        return _joint(_twin(transform))
+    if isinstance(transform, (v1.Compose, torch.nn.Sequential)):
+        steps = [_step(part) for part in getattr(transform, "transforms", transform)]
+        return lambda image, mask: _all(steps, image, mask)
+    if isinstance(transform, (v1.RandomApply, v1.RandomOrder, v1.RandomChoice)):
+        return _some(transform, [_step(part) for part in transform.transforms])
+    return _still(transform)
+
+
+def _all(steps: list[Step], image: Any, mask: Any) -> tuple[Any, Any]:
+    for step in steps:
+        image, mask = step(image, mask)
+    return image, mask
+
+
+def _some(transform: Any, steps: list[Step]) -> Step:
+    """torchvision's v1 containers draw as they always do, from torch's or Python's generator."""
+
+    def step(image: Any, mask: Any) -> tuple[Any, Any]:
+        if isinstance(transform, v1.RandomApply):
+            return (image, mask) if transform.p < torch.rand(1) else _all(steps, image, mask)
+        if isinstance(transform, v1.RandomChoice):
+            return random.choices(steps, weights=transform.p)[0](image, mask)  # noqa: S311
+        order = list(range(len(steps)))
+        random.shuffle(order)
+        return _all([steps[i] for i in order], image, mask)
+
+    return step
+
+
+def _still(transform: Any, *, sure: bool = False) -> Step:
+    """The image is changed, the mask is not."""
+
+    def step(image: Any, mask: Any) -> tuple[Any, Any]:
+        out = transform(image)
+        if not sure and _size(out) != _size(image):
+            raise ValueError(
+                f"{transform!r} made a {_size(image)} image {_size(out)}, and its mask cannot follow: "
+                "wrap it with geometric=True, or use torchvision.transforms.v2"
+            )
+        return out, mask
+
+    return step
+
+
+def _joint(transform: Any) -> Step:
+    """A transform of torchvision's v2, which takes a mask with the image."""
+
+    def step(image: Any, mask: Any) -> tuple[Any, Any]:
+        visible, mask_back = mask_array(mask)
+        small = visible.shape if visible.shape != _size(image)[::-1] else None
+        full = resize_mask(visible, *_size(image)[::-1]) if small else visible
+        # What a rotation or a pad brings in is 0 in a mask, so it travels as what is occluded.
+        occluded = tv_tensors.Mask(torch.from_numpy(1 - full)[None])
+        if isinstance(image, np.ndarray):
+            array, image_back = image_array(image)
+            moved, occluded = transform(tv_tensors.Image(torch.from_numpy(array.transpose(2, 0, 1))), occluded)
+            out = image_back(np.ascontiguousarray(moved.numpy().transpose(1, 2, 0)))
+        else:
+            out, occluded = transform(image, occluded)
+        moved_mask: F32 = 1 - occluded.as_subclass(torch.Tensor)[0].numpy()
+        return out, mask_back(resize_mask(moved_mask, *small) if small else moved_mask)
+
+    return step
+
+
+def _replayed(transform: Any) -> Step:
+    """A callable of which nothing is known but that it moves pixels."""
+
+    def step(image: Any, mask: Any) -> tuple[Any, Any]:
+        visible, mask_back = mask_array(mask)
+        small = visible.shape if visible.shape != _size(image)[::-1] else None
+        full = resize_mask(visible, *_size(image)[::-1]) if small else visible
+        plane = np.repeat(np.rint(full * 255).astype(np.uint8)[..., None], 3, 2)
+        before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 (the user's own)
+        out = transform(image)
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        random.setstate(before[2])
+        moved_mask, _ = mask_array(_plane(transform(_alike(plane, image))))
+        return out, mask_back(resize_mask(moved_mask, *small) if small else moved_mask)
+
+    return step
+
+
+def _alike(plane: Any, image: Any) -> Any:
+    """A mask as an image of the kind of *image*."""
+    if isinstance(image, Image.Image):
+        return Image.fromarray(plane)
+    if isinstance(image, torch.Tensor):
+        tensor = torch.from_numpy(plane).permute(2, 0, 1)
+        return tensor / 255 if image.is_floating_point() else tensor
+    return plane
+
+
+def _plane(image: Any) -> Any:
+    """The first channel."""
+    if isinstance(image, Image.Image):
+        return image.getchannel(0)
+    return image[0] if isinstance(image, torch.Tensor) else image[..., 0]
+
+
+def _size(image: Any) -> tuple[int, int]:
+    """Width and height."""
+    if isinstance(image, Image.Image):
+        return image.size
+    height, width = image.shape[-2:] if isinstance(image, torch.Tensor) else image.shape[:2]
+    return int(width), int(height)
+
+
+def _twin(transform: Any) -> Any:
+    """The v2 transform that does what one of v1 does, by its name and its attributes."""
+    twin = getattr(v2, type(transform).__name__)
+    known = {name: getattr(transform, name) for name in inspect.signature(twin).parameters if hasattr(transform, name)}
+    if "fill" in known:  # of the image only
+        known["fill"] = {tv_tensors.Mask: 0, "others": known["fill"]}
+    return twin(**known)
