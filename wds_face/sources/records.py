@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,34 +40,14 @@ class RecordIO:
     @property
     def location(self) -> str:
         """See :class:`wds_face.sources.Source`."""
-        return str(self._file())
+        return str(record_file(self.path))
 
     def scan(self, workers: Workers = ALONE, progress: Callable[[int], object] = quiet) -> Inventory:
         """See :class:`wds_face.sources.Source`."""
-        path = self._file()
-        skipped: list[Skipped] = []
-        with RecordReader(path) as reader:
-            if not reader.nbytes:
-                raise SourceError(f"{path} is empty")
-            offsets, keys = _offsets(reader, skipped)
-            table = reader.headers(offsets)
-            size = reader.nbytes
-        progress(len(table))
-        broken = ~table["ok"]
-        skipped += [Skipped(f"{path.name} at byte {at}", "broken record") for at in table["offset"][broken].tolist()]
-        if keys is not None:
-            _unlisted(path.name, table, size, skipped)
-        empty = (table["nbytes"] == 0) & ~broken
-        index_record = empty & (table["flag"] == 2) & ~_image_keys(table, keys)
-        for at in table["offset"][empty & ~index_record].tolist():
-            skipped.append(Skipped(f"{path.name} at byte {at}", "empty"))
-        odd = ~np.isfinite(table["label"]) & ~broken & ~empty
-        skipped += [
-            Skipped(f"{path.name} at byte {at}", "label is not a number") for at in table["offset"][odd].tolist()
-        ]
-        table = table[~(broken | empty | odd)]
-        if not len(table):
-            raise SourceError(f"{path} holds no image record" + (f": {skipped[0].reason}" if skipped else ""))
+        path = record_file(self.path)
+        found = image_records(path)
+        progress(len(found.table))
+        table, skipped = found.table, found.skipped
         labels, identity = np.unique(table["label"], return_inverse=True)
         order, starts, counts, nbytes = by_identity(identity, table["nbytes"], len(labels))
         located = table["offset"][order]
@@ -80,18 +60,66 @@ class RecordIO:
             notes=_property_note(path, len(labels)),
         )
 
-    def _file(self) -> Path:
-        if not self.path.is_dir():
-            if not self.path.is_file():
-                raise SourceError(f"{self.path} is not there: give a .rec file or the folder that holds train.rec")
-            return self.path
-        found = sorted(self.path.glob("*.rec"))
-        named = [path for path in found if path.name == "train.rec"] or found
-        if len(named) == 1:
-            return named[0]
-        if not found:
-            raise SourceError(f"{self.path} holds no .rec file")
-        raise SourceError(f"{self.path} holds {len(found)} .rec files ({found[0].name}, …): name the one to convert")
+
+def record_file(path: str | os.PathLike[str]) -> Path:
+    """The ``.rec`` file that is meant by a path: itself, or in a folder ``train.rec`` or just one other.
+
+    Raises:
+        SourceError: there is none, or more than one.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        if not path.is_file():
+            raise SourceError(f"{path} is not there: give a .rec file or the folder that holds train.rec")
+        return path
+    found = sorted(path.glob("*.rec"))
+    named = [file for file in found if file.name == "train.rec"] or found
+    if len(named) == 1:
+        return named[0]
+    if not found:
+        raise SourceError(f"{path} holds no .rec file")
+    raise SourceError(f"{path} holds {len(found)} .rec files ({found[0].name}, …): name the one that is meant")
+
+
+class ImageRecords(NamedTuple):
+    """The records of a file that are images, in the order of the file."""
+
+    table: NDArray[Any]
+    """What their headers tell, :data:`wds_face.recordio.HEADERS` ``[n]``."""
+    keys: NDArray[np.int64]
+    """Their keys, ``[n]``; without an index their numbers among the records that can be read."""
+    skipped: list[Skipped]
+    """What should have been an image and is none."""
+
+
+def image_records(path: Path) -> ImageRecords:
+    """Find the images of a ``.rec`` file by the headers of its records, in any of the layouts of :class:`RecordIO`.
+
+    Raises:
+        SourceError: there is none.
+        RecordError: the file or its index cannot be read.
+    """
+    skipped: list[Skipped] = []
+    with RecordReader(path) as reader:
+        if not reader.nbytes:
+            raise SourceError(f"{path} is empty")
+        offsets, keys = _offsets(reader, skipped)
+        table = reader.headers(offsets)
+        size = reader.nbytes
+    broken = ~table["ok"]
+    skipped += [Skipped(f"{path.name} at byte {at}", "broken record") for at in table["offset"][broken].tolist()]
+    if keys is not None:
+        _unlisted(path.name, table, size, skipped)
+    empty = (table["nbytes"] == 0) & ~broken
+    index_record = empty & (table["flag"] == 2) & ~_image_keys(table, keys)
+    for at in table["offset"][empty & ~index_record].tolist():
+        skipped.append(Skipped(f"{path.name} at byte {at}", "empty"))
+    odd = ~np.isfinite(table["label"]) & ~broken & ~empty
+    skipped += [Skipped(f"{path.name} at byte {at}", "label is not a number") for at in table["offset"][odd].tolist()]
+    image = ~(broken | empty | odd)
+    if not image.any():
+        raise SourceError(f"{path} holds no image record" + (f": {skipped[0].reason}" if skipped else ""))
+    return ImageRecords(table[image], np.flatnonzero(image) if keys is None else keys[image], skipped)
 
 
 def _offsets(reader: RecordReader, skipped: list[Skipped]) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:

@@ -1,15 +1,16 @@
-"""A data set as a stream of PK batches: shards -> samples -> groups -> decoded uint8 batches."""
+"""A data set as a stream of PK batches: shards -> samples -> groups -> transformed batches."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import webdataset as wds
+from PIL import Image
 from torch.utils.data import DataLoader, get_worker_info
 
 from wds_face.errors import DatasetError
@@ -17,28 +18,45 @@ from wds_face.images import EXTENSIONS
 from wds_face.shards.index import Index
 from wds_face.shards.samples import extension
 from wds_face.shards.tar import walk
+from wds_face.stream.collate import Sample, collate_arrays, collate_transformed
 from wds_face.stream.grouper import pk_batched
+from wds_face.transforms import Augmenter, Occlusion
+from wds_face.transforms.batch import BatchTransform
 
-Sample = dict[str, Any]
+_Collate = Callable[[list[Sample], np.random.Generator], tuple[torch.Tensor, ...]]
 
 
 class PKStream(wds.DataPipeline):  # type: ignore[misc]
     """Batches of p identities x k images from a data set that ``wds-face convert`` made.
 
-    Yields ``(images, labels)``: uint8 ``[p * k, 3, size, size]`` RGB and int64 ``[p * k]``, identity by identity. Every
-    image comes at least once per epoch and every batch is full. With workers each streams its own share.
+    Yields ``(images, labels)``, or with an occlusion ``(images, labels, masks)``, identity by identity:
+
+    - images ``[p * k, 3, size, size]``, in torch's channels-last memory format: float32 in [-1, 1], or uint8;
+    - labels int64 ``[p * k]``;
+    - masks ``[p * k, 1, size, size]``, or of the occlusion's ``mask_size``: 1 visible and 0 occluded, float32, or uint8
+      where images are.
+
+    Every image comes at least once per epoch and every batch is full. With workers each streams its own share.
 
     Args:
         url: the data set's folder, a path or an fsspec URL.
         p: identities in a batch.
         k: images of each.
+        augmenter: changes images first.
+        occlusion: puts something in front of them last.
+        flip: how likely an image is to be flipped left to right.
+        transform: instead of these three, a callable of a PIL image that returns a tensor, or a tensor and its mask.
+            What it draws from torch's, numpy's and Python's global generators is seeded for it.
         seed: of all choices, together with the epoch.
         bufsize: images that batches are grouped from; 16 batches by default.
+        output: ``"float"``, or ``"uint8"`` for images to be normalised on the device, with :func:`wds_face.normalize`.
+        channels: ``"rgb"`` or ``"bgr"``, the order in which images go out; a *transform* is given them in this order.
         image_size: images of another size are resized to this.
         storage_options: of fsspec.
 
     Raises:
         DatasetError: there is no complete data set, or it has fewer than p identities.
+        ValueError: an argument is out of its range, or *transform* comes with what it replaces.
     """
 
     def __init__(
@@ -47,11 +65,27 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         p: int,
         k: int,
         *,
+        augmenter: Augmenter | None = None,
+        occlusion: Occlusion | None = None,
+        flip: float = 0.0,
+        transform: Callable[[Image.Image], Any] | None = None,
         seed: int = 0,
         bufsize: int | None = None,
+        output: str = "float",
+        channels: str = "rgb",
         image_size: int = 112,
         storage_options: dict[str, Any] | None = None,
     ) -> None:
+        if output not in {"float", "uint8"} or channels not in {"rgb", "bgr"}:
+            raise ValueError(f'output is "float" or "uint8", channels "rgb" or "bgr", not {output!r} and {channels!r}')
+        if transform is not None and (augmenter is not None or occlusion is not None or flip):
+            raise ValueError("transform replaces augmenter, occlusion and flip: give it, or them")
+        collate: _Collate
+        if transform is None:
+            batch = BatchTransform(augmenter, occlusion, flip, image_size)
+            collate = partial(collate_arrays, batch=batch, output=output, channels=channels)
+        else:
+            collate = partial(collate_transformed, transform=transform, channels=channels, size=image_size)
         index = Index.open(url, storage_options)
         if len(index.identities) < p:
             raise DatasetError(f"{index.store} has {len(index.identities)} identities, fewer than p={p}")
@@ -62,7 +96,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             _Runs(index, p, seed, self._epoch),
             _Read(index),
             _Seeded(p, k, bufsize, seed, self._epoch),
-            wds.map(_Collate(image_size)),
+            _Collated(collate, seed, self._epoch),
         )
 
     def set_epoch(self, epoch: int) -> None:
@@ -143,20 +177,14 @@ class _Seeded:
         yield from pk_batched(self.p, self.k, bufsize=self.bufsize, seed=seed)(samples)
 
 
-class _Collate:
-    """Samples -> (uint8 images, int64 labels)."""
+class _Collated:
+    """Samples -> batches, each with a generator of its own."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, collate: _Collate, seed: int, epoch: torch.Tensor) -> None:
+        self.collate, self.seed, self.epoch = collate, seed, epoch
 
-    def __call__(self, samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
-        images = np.empty((len(samples), self.size, self.size, 3), np.uint8)
-        for row, sample in enumerate(samples):
-            image = cv2.imdecode(np.frombuffer(sample["image"], np.uint8), cv2.IMREAD_COLOR)
-            if image is None:
-                raise DatasetError(f"{sample['__url__']}: {sample['__key__']} cannot be decoded")
-            if image.shape[:2] != (self.size, self.size):
-                image = cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA)
-            cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=images[row])
-        labels = torch.tensor([sample["cls"] for sample in samples], dtype=torch.int64)
-        return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels
+    def __call__(self, batches: Iterable[list[Sample]]) -> Iterator[tuple[torch.Tensor, ...]]:
+        worker = get_worker_info()
+        for number, samples in enumerate(batches):
+            entropy = [self.seed, int(self.epoch), worker.id if worker else 0, number]
+            yield self.collate(samples, np.random.default_rng(entropy))

@@ -61,44 +61,32 @@ class BatchTransform:
         #: random numbers that one image takes
         self.draws = self._split + 1 + (occlusion.draws if occlusion else 0)
 
-    def masks(self, count: int) -> U8 | F32:
-        """Room for the masks of *count* images: all visible, uint8 [N, H, W], or float32 [N, n, n] at ``mask_size``."""
-        size = self.occlusion.mask_size if self.occlusion else None
-        if size is None:
-            return np.full((count, self.image_size, self.image_size), 255, np.uint8)
-        return np.ones((count, size, size), np.float32)
-
     def __call__(self, encoded: Sequence[Buffer], rng: np.random.Generator) -> tuple[U8, U8 | F32 | None]:
-        """Images uint8 RGB [N, H, W, 3], and with an occlusion masks as :meth:`masks` makes them.
+        """Images uint8 RGB [N, H, W, 3], and with an occlusion masks, uint8 [N, H, W] or float32 [N, n, n].
 
         Raises:
             UndecodableError: one is no image; ``number`` says which.
         """
         size, count = self.image_size, len(encoded)
         images = np.empty((count, size, size, 3), np.uint8)
-        masks = self.masks(count) if self.occlusion else None
-        for number, draws in enumerate(rng.random((count, self.draws)).tolist()):
-            room = images[number]
+        drawn = rng.random((count, self.draws))
+        for number, draws in enumerate(drawn[:, : self._split + 1].tolist()):
             image = decode(encoded[number])
             if image is None:
                 raise UndecodableError(number)
-            if image.shape != room.shape:
+            if image.shape != images.shape[1:]:
                 image = cast(U8, resize(image, size, size))
             if self.augmenter is not None:
                 image = self.augmenter.apply(image, draws)
             if draws[self._split] < self.flip:
-                cv2.flip(image, 1, dst=room)
+                cv2.flip(image, 1, dst=images[number])
             else:
-                room[...] = image
-            if self.occlusion is not None and masks is not None:
-                self._occlude(room, masks, number, draws[self._split + 1 :])
+                images[number] = image
+        if self.occlusion is None:
+            return images, None
+        masks: U8 | F32 = np.full((count, size, size), 255, np.uint8)
+        drawn = drawn[:, self._split + 1 :]
+        self.occlusion.occlude(images, masks, drawn)  # type: ignore[arg-type]
+        if self.occlusion.mask_size is not None:
+            masks = self.occlusion.shrink(masks, self.occlusion.mask_size, drawn)  # type: ignore[arg-type]
         return images, masks
-
-    def _occlude(self, image: U8, masks: U8 | F32, number: int, draws: Sequence[float]) -> None:
-        occlusion = cast(Occlusion, self.occlusion)
-        if occlusion.mask_size is None:
-            occlusion.occlude(image, cast(U8, masks[number]), draws)
-        else:
-            mask = np.full(image.shape[:2], 255, np.uint8)
-            occlusion.occlude(image, mask, draws)
-            masks[number] = occlusion.shrink(mask, occlusion.mask_size, draws)

@@ -131,7 +131,7 @@ def _pil_array(image: Image.Image) -> U8:
     if image.mode.startswith("I"):  # 16 bits; Pillow before 11.3 opens them as 32
         return cast(U8, (np.clip(np.asarray(image, np.int64), 0, 65535) >> 8).astype(np.uint8))
     if image.mode == "F":
-        return np.clip(np.asarray(image), 0, 255).astype(np.uint8)
+        return cast(U8, np.clip(np.asarray(image), 0, 255).astype(np.uint8))
     if image.mode == "P":  # straight to RGB warns where the palette has transparency
         image = image.convert("RGBA")
     wanted = "L" if image.mode in _GREY else "RGB"

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from wds_face.transforms.checks import probability
 from wds_face.transforms.forms import U8
-from wds_face.transforms.paste import paste
-from wds_face.transforms.placement import CASIA_WEBFACE, Placement, Point, checked_points
-from wds_face.transforms.textures import BUILT_IN, read_kinds
-from wds_face.transforms.transform import Draws, Occlusion
+from wds_face.transforms.paste import mean_colors, paste
+from wds_face.transforms.placement import CASIA_WEBFACE, Floats, Ints, Placement, Point, checked_points
+from wds_face.transforms.textures import BUILT_IN, TURNS, Texture, level_numbers, level_sizes, read_kinds
+from wds_face.transforms.transform import Occlusion
 
 _GREY = 3.0  # a face whose mean colours differ by less is a grey photograph
 _SKIN = 150.0  # the grey value of a face under which masks have the brightness they are drawn in
@@ -70,35 +71,42 @@ class MedicalMaskOcclusion(Occlusion):
             raise ValueError(f'channels must be "rgb" or "bgr", not {channels!r}')
         self.channels = channels
         self.kinds = read_kinds(BUILT_IN if mask_path is None else mask_path)
+        self._textures = [kind.turned(turn) for kind in self.kinds for turn in range(len(TURNS))]
+        self._sizes = np.array([texture.size for texture in self._textures])
 
-    def occlude(self, image: U8, mask: U8, draws: Draws) -> None:
+    def occlude(self, images: U8, masks: U8, draws: Floats) -> None:
         """See :meth:`Occlusion.occlude`."""
-        if draws[0] >= self.prob:
-            return
-        high, wide = mask.shape
-        kind = self.kinds[int(draws[1] * len(self.kinds))]
-        place = Placement(self.ref_points, wide, high, draws[2:12])
-        skin = _skin(image, place)
-        grey = max(skin) - min(skin) < _GREY
-        texels = kind.turned(place.turn).level(place.width, place.height, "grey" if grey else self.channels)
-        affine = place.affine(texels.shape[1] - 2, texels.shape[0] - 2)
-        paste(image, mask, texels, *affine, *place.rows, *_gains(skin, grey, draws[12:]))
+        which = np.flatnonzero(draws[:, 0] < self.prob)
+        columns = draws[which].T
+        places = Placement(self.ref_points, images.shape[2], images.shape[1], columns[2 : 2 + Placement.DRAWS].T)
+        skins = mean_colors(images, which, places.faces())
+        grey = np.ptp(skins, 1) < _GREY
+        gains = _gains(skins, grey, columns[2 + Placement.DRAWS :])
+        textures = len(TURNS) * (columns[1] * len(self.kinds)).astype(np.int64) + places.turn
+        levels = level_numbers(self._sizes[textures], places.height, places.width)
+        affines = places.affine(level_sizes(self._sizes[textures], levels))
+        # Texture by texture, so that each is fetched into the cache once for all images that show it.
+        looks = np.stack([textures, grey, levels])
+        order = np.lexsort(looks)
+        ends = np.flatnonzero((np.diff(looks[:, order]) != 0).any(0)) + 1
+        for some in np.split(order, ends) if len(order) else ():
+            texture, level = self._textures[textures[some[0]]], int(levels[some[0]])
+            palette = _palette(texture, "grey" if grey[some[0]] else self.channels)
+            paste(
+                images, masks, texture.level(level), palette, which[some], affines[some], places.rows[some], gains[some]
+            )
 
 
-def _skin(image: U8, place: Placement) -> tuple[float, float, float]:
-    """The mean colour around nose and mouth; of the whole image where these lie outside."""
-    left, right = place.nose_x - place.mouth / 2, place.nose_x + place.mouth / 2
-    top, bottom = place.nose_y - place.height / 8, place.nose_y + place.height / 4
-    face = image[max(0, int(top)) : max(0, int(bottom)), max(0, int(left)) : max(0, int(right))]
-    first, second, third, _ = cv2.mean(face if face.size else image)
-    return first, second, third
+def _palette(texture: Texture, look: str) -> U8:
+    if look == "grey":
+        luma = cv2.cvtColor(texture.palette[None], cv2.COLOR_RGB2GRAY)
+        return np.ascontiguousarray(cv2.cvtColor(luma, cv2.COLOR_GRAY2RGB)[0], np.uint8)
+    return texture.palette if look == "rgb" else np.ascontiguousarray(texture.palette[:, ::-1])
 
 
-def _gains(skin: tuple[float, float, float], grey: bool, draws: Draws) -> tuple[float, float, float]:
-    """What the mask's colours are multiplied by, so that the same light falls on it as on the face."""
+def _gains(skins: Floats, grey: npt.NDArray[np.bool_], draws: Floats) -> Ints:
+    """256 times what the masks' colours are multiplied by, so that the light of the face falls on them: [M, 3]."""
     # Skins differ in brightness too, so a face of half the brightness is taken to be in more than half the light.
-    light = min(max((sum(skin) / 3 / _SKIN) ** 0.6, 0.35), 1.15) * (0.85 + 0.3 * draws[0])
-    if grey:
-        return light, light, light
-    first, second, third = (light * (0.95 + 0.1 * draw) for draw in draws[1:4])
-    return first, second, third
+    light = np.clip((skins.mean(1) / _SKIN) ** 0.6, 0.35, 1.15) * (0.85 + 0.3 * draws[0])
+    tints = 0.95 + 0.1 * draws[1:4]
+    return np.ascontiguousarray((256 * light * np.where(grey, 1, tints)).T.astype(np.int64))

@@ -1,4 +1,5 @@
-"""The inner loop of pasting: one pass over the pixels instead of the nine that OpenCV would take."""
+"""The inner loops of putting a picture on faces: one pass over the pixels instead of the nine that OpenCV would
+take."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 
@@ -21,51 +23,91 @@ def _compiled(signature: str) -> Callable[[Any], Any]:
     return compile_
 
 
-@_compiled("void(u1[:,:,::1], u1[:,::1], u1[:,:,::1], f8, f8, f8, f8, f8, f8, i8, i8, f8, f8, f8)")
-def paste(  # type: ignore[no-untyped-def]  # noqa: PLR0917 (numba takes no keywords)
-    image, mask, texels, xx, xy, x0, yx, yy, y0, top, bottom, red, green, blue
-):
-    """Draw a texture over an image, alpha blended, and set a mask to 0 where its alpha is above 128.
+@_compiled("f8[:,::1](u1[:,:,:,::1], i8[::1], i8[:,::1])")
+def mean_colors(images, which, boxes):  # type: ignore[no-untyped-def]
+    """The mean colours of parts of images, from every second pixel of every second row.
 
     Args:
-        image: uint8 [H, W, 3], changed in place.
-        mask: uint8 [H, W], changed in place.
-        texels: uint8 [h + 2, w + 2, 4], premultiplied RGBA in a transparent border.
-        xx, xy, x0, yx, yy, y0: pixel (column, row) shows texel (xx * column + xy * row + x0, yx * column + yy * row
-            + y0) rounded down, counted without the border.
-        top, bottom: rows to look at, within the image.
-        red, green, blue: what the texture's colours are multiplied by, in [0, 255].
+        images: uint8 [N, H, W, 3].
+        which: int64 [M], the images.
+        boxes: int64 [M, 4], top, bottom, left, right of each; not empty, and within the image.
+
+    Returns:
+        float64 [M, 3].
+    """
+    means = np.empty((len(which), 3))
+    for m in range(len(which)):
+        image = images[which[m]]
+        top, bottom, left, right = boxes[m]
+        first, second, third, count = 0, 0, 0, 0
+        for row in range(top, bottom, 2):
+            for column in range(left, right, 2):
+                first += image[row, column, 0]
+                second += image[row, column, 1]
+                third += image[row, column, 2]
+                count += 1
+        means[m, 0], means[m, 1], means[m, 2] = first / count, second / count, third / count
+    return means
+
+
+@_compiled("void(u1[:,:,:,::1], u1[:,:,::1], u2[:,::1], u1[:,::1], i8[::1], f8[:,::1], i8[:,::1], i8[:,::1])")
+def paste(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0917 (numba inlines no helpers, takes no keywords)
+    images, masks, texels, palette, which, affines, rows, gains
+):
+    """Draw a texture over images, blended by its alpha, and set masks to 0 where its alpha is above 128.
+
+    Args:
+        images: uint8 [N, H, W, 3], changed in place.
+        masks: uint8 [N, H, W], changed in place.
+        texels: uint16 [h + 2, w + 2], 256 times alpha plus the number in the palette, in a transparent border of one.
+        palette: uint8 [256, 3].
+        which: int64 [M], the images.
+        affines: float64 [M, 6], (xx, xy, x0, yx, yy, y0): the pixel at (column, row) shows the texel at (xx * column
+            + xy * row + x0, yx * column + yy * row + y0), rounded down and counted without the border.
+        rows: int64 [M, 2], the first row to look at and the one after the last, within the image.
+        gains: int64 [M, 3], 256 times what colours are multiplied by.
     """
     high, wide = texels.shape[0] - 2, texels.shape[1] - 2
-    gains = int(red * 256), int(green * 256), int(blue * 256)
-    step_x, step_y = int(xx * 65536), int(yx * 65536)
-    for row in range(top, bottom):
-        # columns at which the texel lies within the texture: 0 <= slope * column + start < size, for x and for y
-        first, last = 0, image.shape[1]
-        for slope, start, size in ((xx, xy * row + x0, wide), (yx, yy * row + y0, high)):
-            if slope > 1e-9:
-                first = max(first, ceil(-start / slope))
-                last = min(last, ceil((size - start) / slope))
-            elif slope < -1e-9:
-                first = max(first, ceil((size - start) / slope))
-                last = min(last, ceil(-start / slope))
-            elif not 0 <= start < size:
-                last = first
-        # 16.16 fixed point from the middle of the row's columns on would drift by less than a texel: hence the border
-        x = int((xx * first + xy * row + x0 + 1) * 65536)
-        y = int((yx * first + yy * row + y0 + 1) * 65536)
-        for column in range(first, last):
-            i, j = y >> 16, x >> 16
-            x += step_x
-            y += step_y
-            alpha = int(texels[i, j, 3])
-            if alpha == 0:
-                continue
-            if alpha > 128:
-                mask[row, column] = 0
-            rest = (255 - alpha) * 257
+    colors = np.empty((256, 3), np.uint8)
+    for m in range(len(which)):
+        image, mask = images[which[m]], masks[which[m]]
+        xx, xy, x0, yx, yy, y0 = affines[m]
+        for color in range(256):
             for channel in range(3):
-                value = (int(texels[i, j, channel]) * gains[channel]) >> 8
-                if alpha < 255:
-                    value += (int(image[row, column, channel]) * rest + 32768) >> 16
-                image[row, column, channel] = min(value, 255)
+                colors[color, channel] = min(255, (palette[color, channel] * gains[m, channel]) >> 8)
+        step_x, step_y = int(xx * 65536), int(yx * 65536)  # 16.16 fixed point
+        for row in range(rows[m, 0], rows[m, 1]):
+            # The columns at which the texel lies within the texture: 0 <= slope * column + start < size in x and y.
+            first, last = 0, image.shape[1]
+            for slope, start, size in ((xx, xy * row + x0, wide), (yx, yy * row + y0, high)):
+                if slope > 1e-9:
+                    first = max(first, ceil(-start / slope))
+                    last = min(last, ceil((size - start) / slope))
+                elif slope < -1e-9:
+                    first = max(first, ceil((size - start) / slope))
+                    last = min(last, ceil(-start / slope))
+                elif not 0 <= start < size:
+                    last = first
+            # Along a row the rounded steps drift by less than a texel, and end in the border at most.
+            x = int((xx * first + xy * row + x0 + 1) * 65536)
+            y = int((yx * first + yy * row + y0 + 1) * 65536)
+            pixels, visible = image[row], mask[row]
+            for column in range(first, last):
+                at = np.uintp(column)  # unsigned: numba counts signed ones from the end where they are negative
+                texel = texels[np.uintp(y >> 16), np.uintp(x >> 16)]
+                x += step_x
+                y += step_y
+                alpha, entry = texel >> 8, np.uintp(texel & 255)
+                if alpha == 0:
+                    continue
+                if alpha == 255:
+                    pixels[at, 0] = colors[entry, 0]
+                    pixels[at, 1] = colors[entry, 1]
+                    pixels[at, 2] = colors[entry, 2]
+                    visible[at] = 0
+                else:
+                    for channel in range(3):
+                        mixed = colors[entry, channel] * alpha + pixels[at, channel] * (255 - alpha)
+                        pixels[at, channel] = (mixed * 257 + 32768) >> 16  # / 255, rounded
+                    if alpha > 128:
+                        visible[at] = 0

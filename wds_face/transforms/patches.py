@@ -12,7 +12,7 @@ import torch
 from wds_face.transforms.checks import pixels, probability, span
 from wds_face.transforms.forms import F32, U8
 from wds_face.transforms.rect import cut, place
-from wds_face.transforms.transform import Draws, Occlusion
+from wds_face.transforms.transform import Draws, Floats, Occlusion
 
 Box = tuple[slice, slice]
 Color = tuple[int, int, int]
@@ -61,23 +61,25 @@ class SyntheticOcclusionMask(Occlusion):
         self.max_patches = pixels("max_patches", max_patches)
         self.draws = 2 + 8 * self.max_patches  # whether, how many; size, aspect, top, left, black, red, green, blue
 
-    def occlude(self, image: U8, mask: U8, draws: Draws) -> None:
+    def occlude(self, images: U8, masks: U8, draws: Floats) -> None:
         """See :meth:`Occlusion.occlude`."""
-        if draws[0] >= self.prob:
-            return
-        for box, color in self._patches(mask.shape, draws):
-            image[box] = color
-            mask[box] = 0
+        for image, mask, row in zip(images, masks, draws.tolist(), strict=True):
+            for box, color in self._patches(mask.shape, row):
+                image[box] = color
+                mask[box] = 0
 
-    def shrink(self, mask: U8, size: int, draws: Draws) -> F32:
+    def shrink(self, masks: U8, size: int, draws: Floats) -> F32:
         """See :meth:`Occlusion.shrink`."""
-        cells = np.ones((size, size), np.float32)
-        if draws[0] < self.prob:
-            for (rows, columns), _ in self._patches(mask.shape, draws):
-                cells[_cells(rows, mask.shape[0], size), _cells(columns, mask.shape[1], size)] = 0
+        cells = np.ones((len(masks), size, size), np.float32)
+        _, height, width = masks.shape
+        for number, row in enumerate(draws.tolist()):
+            for (rows, columns), _ in self._patches((height, width), row):
+                cells[number, _cells(rows, height, size), _cells(columns, width, size)] = 0
         return cells
 
     def _patches(self, shape: tuple[int, ...], draws: Draws) -> Iterator[tuple[Box, Color]]:
+        if draws[0] >= self.prob:
+            return
         for number in range(1 + int(draws[1] * self.max_patches)):
             size, aspect, top, left, black, *color = draws[2 + 8 * number :][:8]
             side = min(shape) * (self.min_size + (self.max_size - self.min_size) * size)
@@ -107,14 +109,15 @@ class RandomOcclusion(Occlusion):
         super().__init__(None, rng)
         self.min_size, self.max_size = span("min_size, max_size", (min_size, max_size), 0.0, 1.0)
 
-    def occlude(self, image: U8, mask: U8, draws: Draws) -> None:
+    def occlude(self, images: U8, masks: U8, draws: Floats) -> None:
         """See :meth:`Occlusion.occlude`."""
         if not self.max_size:
             return
-        side = min(mask.shape) * (self.min_size + (self.max_size - self.min_size) * draws[0])
-        box = place(mask.shape, side, side, draws[1], draws[2])
-        image[box] = _WHITE
-        mask[box] = 0
+        for image, mask, (size, top, left) in zip(images, masks, draws.tolist(), strict=True):
+            side = min(mask.shape) * (self.min_size + (self.max_size - self.min_size) * size)
+            box = place(mask.shape, side, side, top, left)
+            image[box] = _WHITE
+            mask[box] = 0
 
 
 class RandomErasing(Occlusion):
@@ -152,27 +155,29 @@ class RandomErasing(Occlusion):
             raise ValueError(f"mean must be three numbers, not {mean!r}")
         self.mean = tuple(mean)
 
-    def occlude(self, image: U8, mask: U8, draws: Draws) -> None:
+    def occlude(self, images: U8, masks: U8, draws: Floats) -> None:
         """See :meth:`Occlusion.occlude`."""
-        if draws[0] < self.EPSILON:
-            box = self._erased(mask.shape, draws)
-            image[box] = [min(max(round(255 * part), 0), 255) for part in self.mean]
-            mask[box] = 0
+        color = [min(max(round(255 * part), 0), 255) for part in self.mean]
+        for image, mask, row in zip(images, masks, draws.tolist(), strict=True):
+            if row[0] < self.EPSILON:
+                box = self._erased(mask.shape, row)
+                image[box] = color
+                mask[box] = 0
 
     def _erased(self, shape: Sequence[int], draws: Draws) -> Box:
         return cut(shape, (0.02, 0.2), 1 / 0.3, draws[1:])
 
-    def _occluded(self, image: Any) -> tuple[Any, U8, Draws]:
+    def _occluded(self, image: Any) -> tuple[Any, U8, Floats]:
         if not (isinstance(image, torch.Tensor) and image.is_floating_point() and image.ndim == 3):
             return super()._occluded(image)
         draws = self._chance.draw(self.draws)
-        mask, out = np.full(image.shape[1:], 255, np.uint8), image.clone()
+        mask, out = np.full((1, *image.shape[1:]), 255, np.uint8), image.clone()
         if draws[0] < self.EPSILON:
-            box = self._erased(mask.shape, draws)
+            box = self._erased(mask.shape[1:], draws)
             mean = self.mean if len(out) == 3 else [sum(self.mean) / 3] * len(out)
             out[(slice(None), *box)] = torch.tensor(mean, dtype=out.dtype, device=out.device)[:, None, None]
-            mask[box] = 0
-        return out, mask, draws
+            mask[(0, *box)] = 0
+        return out, mask, np.array([draws])
 
 
 def _cells(pixels: slice, extent: int, size: int) -> slice:

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
 from wds_face.transforms.checks import pixels, span
-from wds_face.transforms.resize import checked_filter, resize
+from wds_face.transforms.resize import cv2_filter, resize
 from wds_face.transforms.transform import Draws, Geometric
 
 ASPECT = 4 / 3  #: of crops, at most, and the inverse at least
@@ -32,11 +33,11 @@ class RectScale(Geometric):
     def __init__(self, height: int, width: int, interpolation: int = Image.Resampling.BILINEAR) -> None:
         super().__init__()
         self.height, self.width = pixels("height", height), pixels("width", width)
-        self.interpolation = checked_filter(interpolation)
+        self._filter = cv2_filter(interpolation)
 
     def move(self, plane: Any, draws: Draws, *, mask: bool = False) -> Any:
         """See :meth:`Geometric.move`."""
-        return resize(plane, self.height, self.width, Image.Resampling.NEAREST if mask else self.interpolation)
+        return resize(plane, self.height, self.width, cv2.INTER_NEAREST if mask else self._filter)
 
 
 class RandomSizedRectCrop(Geometric):
@@ -73,12 +74,12 @@ class RandomSizedRectCrop(Geometric):
         super().__init__(rng)
         self.height, self.width = pixels("height", height), pixels("width", width)
         self.crop_factor, _ = span("crop_factor", (crop_factor, 1.0), 1e-3, 1.0)
-        self.interpolation = checked_filter(interpolation)
+        self._filter = cv2_filter(interpolation)
 
     def move(self, plane: Any, draws: Draws, *, mask: bool = False) -> Any:
         """See :meth:`Geometric.move`."""
         part = plane[cut(plane.shape, (self.crop_factor**2, 1.0), ASPECT, draws)]
-        return resize(part, self.height, self.width, Image.Resampling.NEAREST if mask else self.interpolation)
+        return resize(part, self.height, self.width, cv2.INTER_NEAREST if mask else self._filter)
 
 
 def cut(shape: Sequence[int], area: tuple[float, float], aspect: float, draws: Draws) -> tuple[slice, slice]:

@@ -18,7 +18,7 @@ _FILTERS = {
 }
 
 
-def resize(plane: Any, height: int, width: int, interpolation: int = Image.Resampling.BILINEAR) -> Any:
+def resize(plane: Any, height: int, width: int, interpolation: int = cv2.INTER_LINEAR) -> Any:
     """*plane*, an array [H, W] or [H, W, C], at another size.
 
     OpenCV's filters look at the same few pixels however much an image shrinks, so that most pixels would not be seen at
@@ -27,25 +27,26 @@ def resize(plane: Any, height: int, width: int, interpolation: int = Image.Resam
     Args:
         plane: uint8 or float32.
         height, width: of the result.
-        interpolation: one of PIL's.
+        interpolation: one of OpenCV's.
     """
-    if interpolation != Image.Resampling.NEAREST:
+    if interpolation != cv2.INTER_NEAREST:
         while plane.shape[0] >= 2 * height and plane.shape[1] >= 2 * width:
             half = (plane.shape[1] + 1) // 2, (plane.shape[0] + 1) // 2
             plane = cv2.resize(plane, half, interpolation=cv2.INTER_AREA)
-    if plane.shape[:2] == (height, width):
+    if plane.shape[0] == height and plane.shape[1] == width:
         return plane
-    return cv2.resize(plane, (width, height), interpolation=_FILTERS[Image.Resampling(interpolation)])
+    return cv2.resize(plane, (width, height), interpolation=interpolation)
 
 
-def checked_filter(interpolation: int) -> Image.Resampling:
-    """*interpolation* as one of PIL's filters; torchvision's ``InterpolationMode`` is understood too.
+def cv2_filter(interpolation: int) -> int:
+    """OpenCV's filter for one of PIL's; torchvision's ``InterpolationMode`` is understood too.
 
     Raises:
         ValueError: it is none.
     """
     name = getattr(interpolation, "value", interpolation)
     try:
-        return Image.Resampling[name.upper()] if isinstance(name, str) else Image.Resampling(name)
+        found = Image.Resampling[name.upper()] if isinstance(name, str) else Image.Resampling(name)
     except (KeyError, ValueError):
         raise ValueError(f"interpolation must be one of PIL's, such as Image.BILINEAR, not {interpolation!r}") from None
+    return _FILTERS[found]

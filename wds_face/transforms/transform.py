@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from wds_face.transforms.chance import Chance
 from wds_face.transforms.checks import pixels
 from wds_face.transforms.forms import F32, U8, as_share, image_array, is_pair, mask_array, new_mask, resize_mask, shrink
 
 Draws = Sequence[float]
+Floats = npt.NDArray[np.float64]
 
 
 class Transform(ABC):
@@ -83,31 +85,34 @@ class Occlusion(Transform):
         self.mask_size = None if mask_size is None else pixels("mask_size", mask_size)
 
     @abstractmethod
-    def occlude(self, image: U8, mask: U8, draws: Draws) -> None:
-        """Draw over *image*, uint8 [H, W, 3], and set *mask*, uint8 [H, W], to 0 where it is covered. Both in place."""
+    def occlude(self, images: U8, masks: U8, draws: Floats) -> None:
+        """Draw over *images*, uint8 [N, H, W, 3], and set *masks*, uint8 [N, H, W], to 0 where they are covered.
 
-    def shrink(self, mask: U8, size: int, draws: Draws) -> F32:
-        """What :meth:`occlude` made of a mask that was all 255, at feature map size: float32 [size, size]."""
-        return shrink(mask, size)
+        Both are changed in place. *draws* are [N, :attr:`draws`].
+        """
 
-    def _occluded(self, image: Any) -> tuple[Any, U8, Draws]:
+    def shrink(self, masks: U8, size: int, draws: Floats) -> F32:
+        """What :meth:`occlude` made of masks that were all 255, at feature map size: float32 [N, size, size]."""
+        return np.stack([shrink(mask, size) for mask in masks])
+
+    def _occluded(self, image: Any) -> tuple[Any, U8, Floats]:
         array, back = image_array(image)
-        mask, draws = np.full(array.shape[:2], 255, np.uint8), self._chance.draw(self.draws)
-        self.occlude(array, mask, draws)
+        mask, draws = np.full((1, *array.shape[:2]), 255, np.uint8), np.array([self._chance.draw(self.draws)])
+        self.occlude(array[None], mask, draws)
         return back(array), mask, draws
 
     def _image(self, image: Any) -> Any:
         out, mask, draws = self._occluded(image)
         if not self.pairs:
             return out
-        return out, new_mask(mask if self.mask_size is None else self.shrink(mask, self.mask_size, draws), image)
+        return out, new_mask((mask if self.mask_size is None else self.shrink(mask, self.mask_size, draws))[0], image)
 
     def _pair(self, image: Any, mask: Any) -> tuple[Any, Any]:
         visible, mask_back = mask_array(mask)
         out, added, draws = self._occluded(image)
         height, width = visible.shape
-        if visible.shape == added.shape or height != width:
-            share = resize_mask(as_share(added), height, width)
+        if visible.shape == added.shape[1:] or height != width:
+            share = resize_mask(as_share(added[0]), height, width)
         else:
-            share = self.shrink(added, height, draws)
+            share = self.shrink(added, height, draws)[0]
         return out, mask_back(np.minimum(visible, share))

@@ -1,0 +1,82 @@
+"""Faces in folders, one per identity."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import default_loader
+
+from wds_face.datasets.preparation import UNDECODABLE, choose_augmenter, prepare, reverse_channels
+from wds_face.datasets.snapshot import Snapshot
+from wds_face.errors import SourceError
+from wds_face.transforms import Augmenter
+
+
+class CustomImageFolderDataset(ImageFolder):  # type: ignore[misc]
+    """torchvision's ``ImageFolder`` with augmentation and occlusion masks.
+
+    ``dataset[i]`` is (sample, target), or (sample, target, mask) where the transform returns a tuple of image and mask.
+    An image is loaded, its channels reversed if that is wanted, augmented, and given to the transform.
+
+    Args:
+        root: the folder, with a folder of images for each identity.
+        transform: of a PIL image.
+        target_transform: of the label.
+        loader: makes an image of a path.
+        is_valid_file: which files to take; by default those with the extension of an image.
+        low_res_augmentation_prob: probability of a lower resolution.
+        crop_augmentation_prob: probability of a crop.
+        photometric_augmentation_prob: probability of other brightness, contrast and saturation.
+        augmenter: in place of these three.
+        swap_color_channel: hand the augmenter and the transform images in BGR.
+        output_dir: a folder to save the first augmented sample in, as ``training_samples/sample.jpg``.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or one without images.
+        ValueError: a probability outside [0, 1], or both an augmenter and probabilities.
+        SourceError: by ``dataset[i]``: the file is no image that can be decoded.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        transform: Callable[[Any], Any] | None = None,
+        target_transform: Callable[[int], Any] | None = None,
+        loader: Callable[[str], Any] = default_loader,
+        is_valid_file: Callable[[str], bool] | None = None,
+        *,
+        low_res_augmentation_prob: float = 0.0,
+        crop_augmentation_prob: float = 0.0,
+        photometric_augmentation_prob: float = 0.0,
+        augmenter: Augmenter | None = None,
+        swap_color_channel: bool = False,
+        output_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.augmenter = choose_augmenter(
+            augmenter,
+            crop_prob=crop_augmentation_prob,
+            photometric_prob=photometric_augmentation_prob,
+            low_res_prob=low_res_augmentation_prob,
+        )
+        super().__init__(os.fspath(root), transform, target_transform, loader, is_valid_file)
+        self.swap_color_channel = swap_color_channel
+        self._snapshot = None if output_dir is None else Snapshot(output_dir, reverse=swap_color_channel)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        """(sample, target) or (sample, target, mask) of an image."""
+        path, target = self.samples[index]
+        try:
+            image = self.loader(path)
+        except UNDECODABLE as error:
+            if getattr(error, "errno", None) is not None:  # the file system's: not the image, and it names the file
+                raise
+            why = f"{path} cannot be decoded ({error}): remove it, or leave it out with is_valid_file"
+            raise SourceError(why) from error
+        if self.swap_color_channel:
+            image = reverse_channels(image)
+        if self.target_transform is not None:
+            target = self.target_transform(target)
+        return prepare(image, target, self.augmenter, self.transform, self._snapshot)

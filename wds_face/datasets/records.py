@@ -1,0 +1,177 @@
+"""Faces in an MXNet record file, by number."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch.utils.data import Dataset
+
+from wds_face.datasets.preparation import UNDECODABLE, choose_augmenter, prepare, reverse_channels
+from wds_face.datasets.snapshot import Snapshot
+from wds_face.errors import RecordError
+from wds_face.images import MAX_PIXELS
+from wds_face.recordio import RecordReader, unpack
+from wds_face.sources.records import ImageRecords, image_records, record_file
+from wds_face.transforms import Augmenter
+
+
+class BaseMXDataset(Dataset[Any]):
+    """The images of a ``.rec`` file, in any of the layouts that face data sets come in; mxnet is not needed.
+
+    Image ``i`` is the i-th in the file. Its target is its own label, the first where it has several. The header and
+    the identity-range records of InsightFace are no images. A record that is broken, empty or without a label is left
+    out: a warning says how many, :attr:`skipped` which.
+
+    Only headers are read to begin with. The file is mapped into memory when an image is first read, once in each
+    process, so the data set can be handed to workers that are forked or spawned.
+
+    Args:
+        root_dir: a folder with ``train.rec`` and, if there is one, ``train.idx``; or a ``.rec`` file.
+        swap_color_channel: give images in BGR.
+
+    Raises:
+        SourceError: there is no such file, or no image in it.
+        RecordError: the file or its index cannot be read, or a label is not a whole number.
+    """
+
+    def __init__(self, root_dir: str | os.PathLike[str], swap_color_channel: bool = False) -> None:
+        self.root_dir = root_dir
+        self.swap_color_channel = swap_color_channel
+        self.path: Path = record_file(root_dir)
+        self._stamp = _stamp(self.path)
+        self._reader: RecordReader | None = None
+        found = image_records(self.path)
+        self.skipped = found.skipped  #: what was left out, and why
+        self.targets: NDArray[np.int64] = _targets(self.path, found)  #: the label of each image, ``[n]``
+        self._keys = found.keys
+        self._offsets = found.table["offset"].copy()  # a view would keep the whole table
+        if self.skipped:
+            first = self.skipped[0]
+            warnings.warn(
+                f"{self.path}: {len(self.skipped)} left out, first {first.item}: {first.reason}", stacklevel=2
+            )
+
+    def __len__(self) -> int:
+        """Images."""
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> Any:
+        """See :meth:`read_sample`."""
+        return self.read_sample(index)
+
+    def read_sample(self, index: int) -> tuple[Image.Image, int]:
+        """Decode an image: (PIL image of mode RGB, label). Its channels are BGR with ``swap_color_channel``.
+
+        Raises:
+            RecordError: the record holds no image that can be decoded; the message names the file and the key.
+        """
+        offset = int(self._offsets[index])
+        reader = self._open()
+        try:
+            _, payload = unpack(reader.at(offset))
+        except RecordError as error:
+            raise self._unreadable(index, "is broken") from error
+        try:
+            image = _decode(bytes(payload))
+        except UnidentifiedImageError:
+            raise self._unreadable(index, "is not an image") from None
+        except UNDECODABLE as error:
+            raise self._unreadable(index, f"cannot be decoded ({error})") from error
+        return reverse_channels(image) if self.swap_color_channel else image, int(self.targets[index])
+
+    def _unreadable(self, index: int, why: str) -> RecordError:
+        offset = int(self._offsets[index])
+        return RecordError(f"{self.path}: the record of key {self._keys[index]} at byte {offset} {why}", offset)
+
+    def _open(self) -> RecordReader:
+        if self._reader is None:
+            if _stamp(self.path) != self._stamp:  # the offsets are those of another file
+                raise RecordError(f"{self.path} has changed since the data set was made: make it again")
+            self._reader = RecordReader(self.path)
+        return self._reader
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_reader": None}
+
+
+class AugmentRecordDataset(BaseMXDataset):
+    """:class:`BaseMXDataset` with augmentation and occlusion masks.
+
+    ``dataset[i]`` is (sample, target), or (sample, target, mask) where the transform returns a tuple of image and mask.
+    An image is decoded, its channels reversed if that is wanted, augmented, and given to the transform.
+
+    Args:
+        root_dir: a folder with ``train.rec`` and, if there is one, ``train.idx``; or a ``.rec`` file.
+        transform: of a PIL image.
+        low_res_augmentation_prob: probability of a lower resolution.
+        crop_augmentation_prob: probability of a crop.
+        photometric_augmentation_prob: probability of other brightness, contrast and saturation.
+        augmenter: in place of these three.
+        swap_color_channel: hand the augmenter and the transform images in BGR.
+        output_dir: a folder to save the first augmented sample in, as ``training_samples/sample.jpg``.
+
+    Raises:
+        SourceError: there is no such file, or no image in it.
+        RecordError: the file or its index cannot be read, or a label is not a whole number.
+        ValueError: a probability outside [0, 1], or both an augmenter and probabilities.
+    """
+
+    def __init__(
+        self,
+        root_dir: str | os.PathLike[str],
+        transform: Callable[[Any], Any] | None = None,
+        *,
+        low_res_augmentation_prob: float = 0.0,
+        crop_augmentation_prob: float = 0.0,
+        photometric_augmentation_prob: float = 0.0,
+        augmenter: Augmenter | None = None,
+        swap_color_channel: bool = False,
+        output_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.augmenter = choose_augmenter(
+            augmenter,
+            crop_prob=crop_augmentation_prob,
+            photometric_prob=photometric_augmentation_prob,
+            low_res_prob=low_res_augmentation_prob,
+        )
+        super().__init__(root_dir, swap_color_channel)
+        self.transform = transform
+        self._snapshot = None if output_dir is None else Snapshot(output_dir, reverse=swap_color_channel)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        """(sample, target) or (sample, target, mask) of an image."""
+        image, target = self.read_sample(index)
+        return prepare(image, target, self.augmenter, self.transform, self._snapshot)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _targets(path: Path, found: ImageRecords) -> NDArray[np.int64]:
+    labels = found.table["label"].astype(np.float64)
+    whole = (labels == np.rint(labels)) & (np.abs(labels) < 2**62)
+    if not whole.all():
+        wrong = int(np.argmin(whole))
+        raise RecordError(
+            f"{path}: the label of key {found.keys[wrong]} is {labels[wrong]:g}, not a whole number: "
+            "`wds-face convert recordio` numbers such identities",
+            int(found.table["offset"][wrong]),
+        )
+    return labels.astype(np.int64)
+
+
+def _decode(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+        return image.convert("RGB")

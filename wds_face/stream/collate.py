@@ -1,0 +1,111 @@
+"""From the samples of a batch to its tensors."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from wds_face.decoding import decode
+from wds_face.errors import DatasetError
+from wds_face.transforms.batch import BatchTransform, UndecodableError
+from wds_face.transforms.forms import is_pair
+from wds_face.transforms.resize import resize
+from wds_face.transforms.tensors import normalize
+
+Sample = dict[str, Any]
+
+
+def collate_arrays(
+    samples: list[Sample], rng: np.random.Generator, *, batch: BatchTransform, output: str, channels: str
+) -> tuple[torch.Tensor, ...]:
+    """(images, labels), or with an occlusion (images, labels, masks), as :class:`~wds_face.PKStream` describes them.
+
+    Raises:
+        DatasetError: an image cannot be decoded.
+    """
+    try:
+        arrays, masks = batch([sample["image"] for sample in samples], rng)
+    except UndecodableError as error:
+        raise _undecodable(samples[error.number]) from None
+    if channels == "bgr":
+        rows = arrays.reshape(-1, *arrays.shape[2:])  # one tall image
+        cv2.cvtColor(rows, cv2.COLOR_RGB2BGR, dst=rows)
+    images = torch.from_numpy(arrays).permute(0, 3, 1, 2)
+    if output == "float":
+        images = normalize(images)
+    if masks is None:
+        return images, _labels(samples)
+    shares = torch.from_numpy(masks)[:, None]
+    if shares.dtype == torch.uint8:
+        shares &= 1  # 255 -> 1
+    return images, _labels(samples), shares.float() if output == "float" else shares
+
+
+def collate_transformed(
+    samples: list[Sample],
+    rng: np.random.Generator,
+    *,
+    transform: Callable[[Image.Image], Any],
+    channels: str,
+    size: int,
+) -> tuple[torch.Tensor, ...]:
+    """(images, labels), or (images, labels, masks), as *transform* makes them of PIL images.
+
+    Raises:
+        DatasetError: an image cannot be decoded.
+        TypeError: *transform* returned something else.
+    """
+    images, masks = [], []
+    with _seeded(rng):
+        for sample in samples:
+            image = decode(sample["image"])
+            if image is None:
+                raise _undecodable(sample)
+            if image.shape[:2] != (size, size):
+                image = resize(image, size, size)
+            out = transform(Image.fromarray(image if channels == "rgb" else np.ascontiguousarray(image[..., ::-1])))
+            if is_pair(out):
+                out, mask = out
+                masks.append(mask)
+            images.append(out)
+            if not isinstance(out, torch.Tensor) or (masks and not isinstance(masks[-1], torch.Tensor)):
+                found = type(masks[-1] if isinstance(out, torch.Tensor) else out).__name__
+                raise TypeError(
+                    f"transform must return a tensor, or a tensor and its mask as a tensor, not {found}: end it with "
+                    "wds_face.ToTensorWithMask()"
+                )
+    if masks and len(masks) != len(images):
+        raise TypeError("transform returned a mask with some images only")
+    stacks = [torch.stack(images), _labels(samples)]
+    return tuple([*stacks, torch.stack(masks)] if masks else stacks)
+
+
+@contextmanager
+def _seeded(rng: np.random.Generator) -> Iterator[None]:
+    """The global generators, which other people's transforms draw from, seeded here and put back afterwards."""
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    one, two, three = (int(seed) for seed in rng.integers(1 << 32, size=3))
+    torch.default_generator.manual_seed(one)
+    np.random.seed(two)  # noqa: NPY002
+    random.seed(three)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        random.setstate(before[2])
+
+
+def _labels(samples: list[Sample]) -> torch.Tensor:
+    return torch.tensor([sample["cls"] for sample in samples], dtype=torch.int64)
+
+
+def _undecodable(sample: Sample) -> DatasetError:
+    return DatasetError(f"{sample['__url__']}: {sample['__key__']} cannot be decoded")
