@@ -16,9 +16,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 __all__ = ["contact_sheet", "save_sheet"]
 
-_PAPER = (249, 248, 245)
-_INK = (38, 40, 44)
-_SOFT_INK = (98, 100, 106)
+PAPER = (249, 248, 245)
+INK = (38, 40, 44)
+SOFT_INK = (98, 100, 106)
+LINE = (205, 203, 198)
 _ASPECT = 4 / 3
 
 
@@ -46,7 +47,7 @@ def _names(labels: Any, count: int) -> list[int | str]:
     return names
 
 
-def _fit(draw: ImageDraw.ImageDraw, text: str, font: Any, width: int) -> str:
+def fit(draw: ImageDraw.ImageDraw, text: str, font: Any, width: int) -> str:
     """*text*, shortened until it is at most *width* px wide."""
     if draw.textlength(text, font=font) <= width:
         return text
@@ -110,18 +111,18 @@ def contact_sheet(
     sheet = Image.new(
         "RGB",
         (2 * margin + across * step_x - gutter, top + math.ceil(count / across) * step_y - gutter + margin),
-        _PAPER,
+        PAPER,
     )
     draw = ImageDraw.Draw(sheet)
     if title:
-        draw.text((margin, margin), _fit(draw, title, big, sheet.width - 2 * margin), _INK, big)
+        draw.text((margin, margin), fit(draw, title, big, sheet.width - 2 * margin), INK, big)
     for i, tile in enumerate(tiles):
         group, place = divmod(i, per)
         x, y = margin + group % across * step_x, top + group // across * step_y
         if names:
             if not place:
                 text = f"identity {names[i]}" if per > 1 and isinstance(names[i], int) else str(names[i])
-                draw.text((x, y), _fit(draw, text, font, step_x - gutter), _SOFT_INK, font)
+                draw.text((x, y), fit(draw, text, font, step_x - gutter), SOFT_INK, font)
             y += step_y - gutter - high
         picture = Image.fromarray(np.ascontiguousarray(tile))
         sheet.paste(picture.resize((wide, high), Image.Resampling.BICUBIC), (x + place * (wide + gap), y))
@@ -140,16 +141,32 @@ def save_sheet(path: str | os.PathLike[str], images: Any, labels: Any | None = N
     Raises:
         ValueError: if the suffix names no image format, or from :func:`contact_sheet`.
     """
+    kind_of(path)  # before the work
+    save_picture(path, contact_sheet(images, labels, **kwargs))
+
+
+def save_picture(path: str | os.PathLike[str], picture: Image.Image) -> None:
+    """Write a picture, whole or not at all; see :func:`save_sheet`."""
     path = Path(path)
-    kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind not in Image.SAVE:
-        raise ValueError(f"cannot write images named {path.suffix or path.name!r}; try .png or .jpg")
-    sheet = contact_sheet(images, labels, **kwargs)
+    kind = kind_of(path)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # in the same folder, for os.replace
     try:
         with draft.open("xb") as file:
-            sheet.save(file, kind, quality=92)
+            picture.save(file, kind, quality=92)
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """PIL's name of the format that the suffix of *path* stands for.
+
+    Raises:
+        ValueError: it stands for none that can be written.
+    """
+    path = Path(path)
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in Image.SAVE:
+        raise ValueError(f"cannot write images named {path.suffix or path.name!r}; try .png or .jpg")
+    return str(kind)

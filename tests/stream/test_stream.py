@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,21 @@ import torch
 from PIL import Image
 
 from tests.support import MakeFolder
-from wds_face import DatasetError, ImageFolder, Index, Options, PKStream, convert, pk_batched
+from wds_face import (
+    Augmenter,
+    DatasetError,
+    ImageFolder,
+    Index,
+    MedicalMaskOcclusion,
+    OcclusionMaskWrapper,
+    Options,
+    PKStream,
+    SyntheticOcclusionMask,
+    ToTensorWithMask,
+    convert,
+    normalize,
+    pk_batched,
+)
 
 
 @pytest.fixture
@@ -20,7 +36,7 @@ def shards(faces: Path, tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def epoch(stream: PKStream, workers: int = 0, number: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def epoch(stream: PKStream, workers: int = 0, number: int = 0) -> list[Any]:
     loader = stream.loader(num_workers=workers)
     loader.set_epoch(number)
     return list(loader)
@@ -28,7 +44,7 @@ def epoch(stream: PKStream, workers: int = 0, number: int = 0) -> list[tuple[tor
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches(shards: Path, workers: int) -> None:
-    batches = epoch(PKStream(shards, p=4, k=3, image_size=24), workers)
+    batches = epoch(PKStream(shards, p=4, k=3, image_size=24, output="uint8"), workers)
     for images, labels in batches:
         assert (images.shape, images.dtype) == ((12, 3, 24, 24), torch.uint8)
         assert (labels.shape, labels.dtype) == ((12,), torch.int64)
@@ -46,7 +62,7 @@ def test_pixels_and_labels_are_those_of_the_files(faces: Path, shards: Path) -> 
     }
     found = {
         (classes[label], image.permute(1, 2, 0).contiguous().numpy().tobytes())
-        for images, labels in epoch(PKStream(shards, p=5, k=2, image_size=24))
+        for images, labels in epoch(PKStream(shards, p=5, k=2, image_size=24, output="uint8"))
         for image, label in zip(images, labels.tolist(), strict=True)
     }
     assert found == wanted
@@ -93,6 +109,97 @@ def test_stages_can_be_taken_out_and_put_elsewhere(shards: Path) -> None:
 def test_fewer_identities_than_p(shards: Path) -> None:
     with pytest.raises(DatasetError, match="20 identities, fewer than p=21"):
         PKStream(shards, p=21, k=1)
+
+
+def test_float_images_are_the_normalised_uint8_ones(shards: Path) -> None:
+    def first(**options: Any) -> torch.Tensor:
+        return next(iter(PKStream(shards, p=4, k=2, image_size=24, **options)))[0]
+
+    whole = first(output="uint8")
+    assert first().dtype == torch.float32
+    assert torch.allclose(first(), (whole.float() / 255 - 0.5) / 0.5, atol=1e-6)
+    assert torch.equal(first(), normalize(whole))
+    assert torch.equal(first(channels="bgr", output="uint8"), whole.flip(1))
+    assert whole.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_augmented_and_occluded_batches(shards: Path, workers: int) -> None:
+    def stream(**options: Any) -> PKStream:
+        options = {"augmenter": Augmenter(0.5, 0.5, 0.5), "occlusion": MedicalMaskOcclusion(prob=0.5), **options}
+        return PKStream(shards, p=8, k=4, flip=0.5, **options)
+
+    plain = {tuple(labels.tolist()): images for images, labels in epoch(PKStream(shards, p=8, k=4), workers)}
+    masked = 0
+    for images, labels, masks in epoch(stream(), workers):
+        assert (images.shape, images.dtype, masks.shape, masks.dtype) == (
+            (32, 3, 112, 112), torch.float32, (32, 1, 112, 112), torch.float32
+        )  # fmt: skip
+        assert images.min() >= -1
+        assert images.max() <= 1
+        assert set(masks.unique().tolist()) <= {0.0, 1.0}
+        assert not torch.equal(plain[tuple(labels.tolist())], images), "the same images, but changed"
+        masked += int((masks.flatten(1).min(1).values == 0).sum())
+    count = 32 * len(plain)
+    assert 0.3 * count < masked < 0.7 * count
+
+    again, other = epoch(stream(), workers), epoch(stream(), workers, number=1)
+    assert all(torch.equal(a, b) for one, two in zip(again, epoch(stream(), workers), strict=True)
+               for a, b in zip(one, two, strict=True))  # fmt: skip
+    assert not torch.equal(again[0][0], other[0][0])
+    whole = epoch(stream(output="uint8"), workers)[0]
+    assert (whole[0].dtype, whole[2].dtype) == (torch.uint8, torch.uint8)
+    assert torch.equal(whole[2].float(), again[0][2])
+
+
+def test_masks_at_feature_map_size(shards: Path) -> None:
+    for occlusion in (MedicalMaskOcclusion(prob=1.0, mask_size=7), SyntheticOcclusionMask(prob=1.0)):
+        _, _, masks = next(iter(PKStream(shards, p=4, k=2, occlusion=occlusion)))
+        assert (masks.shape, masks.dtype) == ((8, 1, 7, 7), torch.float32)
+        assert masks.min() == 0
+        assert masks.max() == 1
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_composed_transform_takes_their_place(shards: Path, workers: int) -> None:
+    from torchvision.transforms import Compose, Normalize, RandomHorizontalFlip
+
+    transform = Compose([
+        RandomHorizontalFlip(),
+        MedicalMaskOcclusion(prob=0.5),
+        ToTensorWithMask(),
+        OcclusionMaskWrapper(Normalize(mean=[0.5] * 3, std=[0.5] * 3)),
+    ])  # fmt: skip
+    first = epoch(PKStream(shards, p=8, k=4, transform=transform), workers)
+    for images, labels, masks in first:
+        assert images.shape == (32, 3, 112, 112)
+        assert labels.shape == (32,)
+        assert masks.shape == (32, 1, 112, 112)
+    torch.manual_seed(int(torch.randint(1 << 30, ())))  # whatever its state
+    for one, two in zip(first, epoch(PKStream(shards, p=8, k=4, transform=transform), workers), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_global_generators_are_left_as_they_were(shards: Path) -> None:
+    def states() -> list[Any]:
+        return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # noqa: NPY002
+
+    before = states()
+    list(PKStream(shards, p=8, k=4, transform=ToTensorWithMask()))
+    assert states() == before
+
+
+def test_what_does_not_fit_is_said_at_once(shards: Path) -> None:
+    with pytest.raises(ValueError, match="transform replaces augmenter, occlusion and flip"):
+        PKStream(shards, p=2, k=2, transform=ToTensorWithMask(), flip=0.5)
+    with pytest.raises(ValueError, match='output is "float" or "uint8"'):
+        PKStream(shards, p=2, k=2, output="half")
+    with pytest.raises(ValueError, match=r"flip must be a probability.*1\.5"):
+        PKStream(shards, p=2, k=2, flip=1.5)
+    with pytest.raises(TypeError, match="augmenter must be"):
+        PKStream(shards, p=2, k=2, augmenter=ToTensorWithMask())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"must return a tensor.*ToTensorWithMask"):
+        next(iter(PKStream(shards, p=2, k=2, transform=lambda image: image)))
 
 
 def test_no_data_set(tmp_path: Path) -> None:

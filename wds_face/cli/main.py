@@ -11,6 +11,7 @@ import click
 
 from wds_face.cli.convert import convert
 from wds_face.cli.look import index, info, verify
+from wds_face.cli.preview import preview
 from wds_face.errors import WdsFaceError
 from wds_face.version import __version__
 
@@ -26,12 +27,13 @@ def cli() -> None:
       wds-face convert recordio ms1mv2/ s3://bucket/ms1mv2
       wds-face verify shards/
       wds-face info shards/
+      wds-face preview shards/ -o sheet.png
 
     Exit codes: 0 done, 1 it could not be done or `verify` found something wrong, 2 wrong usage, 130 interrupted.
     """
 
 
-for command in (convert, index, verify, info):
+for command in (convert, index, verify, info, preview):
     cli.add_command(command)
 
 

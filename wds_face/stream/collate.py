@@ -15,7 +15,7 @@ from PIL import Image
 from wds_face.decoding import decode
 from wds_face.errors import DatasetError
 from wds_face.transforms.batch import BatchTransform, UndecodableError
-from wds_face.transforms.forms import is_pair
+from wds_face.transforms.forms import F32, U8, is_pair
 from wds_face.transforms.resize import resize
 from wds_face.transforms.tensors import normalize
 
@@ -34,18 +34,23 @@ def collate_arrays(
         arrays, masks = batch([sample["image"] for sample in samples], rng)
     except UndecodableError as error:
         raise _undecodable(samples[error.number]) from None
+    images, *shares = as_tensors(arrays, masks, output, channels)
+    return images, _labels(samples), *shares
+
+
+def as_tensors(images: U8, masks: U8 | F32 | None, output: str, channels: str) -> tuple[torch.Tensor, ...]:
+    """The arrays of a :class:`~wds_face.transforms.batch.BatchTransform`, which are used up, as images and masks."""
     if channels == "bgr":
-        rows = arrays.reshape(-1, *arrays.shape[2:])  # one tall image
+        rows = images.reshape(-1, *images.shape[2:])  # one tall image
         cv2.cvtColor(rows, cv2.COLOR_RGB2BGR, dst=rows)
-    images = torch.from_numpy(arrays).permute(0, 3, 1, 2)
-    if output == "float":
-        images = normalize(images)
+    tensor = torch.from_numpy(images).permute(0, 3, 1, 2)
+    tensor = normalize(tensor) if output == "float" else tensor
     if masks is None:
-        return images, _labels(samples)
-    shares = torch.from_numpy(masks)[:, None]
-    if shares.dtype == torch.uint8:
-        shares &= 1  # 255 -> 1
-    return images, _labels(samples), shares.float() if output == "float" else shares
+        return (tensor,)
+    if masks.dtype == np.uint8:
+        np.bitwise_and(masks, 1, out=masks)  # 255 -> 1
+        masks = masks.astype(np.float32) if output == "float" else masks
+    return tensor, torch.from_numpy(masks)[:, None]
 
 
 def collate_transformed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -77,24 +78,34 @@ class MedicalMaskOcclusion(Occlusion):
     def occlude(self, images: U8, masks: U8, draws: Floats) -> None:
         """See :meth:`Occlusion.occlude`."""
         which = np.flatnonzero(draws[:, 0] < self.prob)
+        if not len(which):
+            return
         columns = draws[which].T
         places = Placement(self.ref_points, images.shape[2], images.shape[1], columns[2 : 2 + Placement.DRAWS].T)
         skins = mean_colors(images, which, places.faces())
-        grey = np.ptp(skins, 1) < _GREY
+        grey = skins.max(1) - skins.min(1) < _GREY
         gains = _gains(skins, grey, columns[2 + Placement.DRAWS :])
         textures = len(TURNS) * (columns[1] * len(self.kinds)).astype(np.int64) + places.turn
-        levels = level_numbers(self._sizes[textures], places.height, places.width)
-        affines = places.affine(level_sizes(self._sizes[textures], levels))
+        sizes = self._sizes[textures]
+        levels = level_numbers(sizes, places.height, places.width)
+        affines = places.affine(level_sizes(sizes, levels))
         # Texture by texture, so that each is fetched into the cache once for all images that show it.
-        looks = np.stack([textures, grey, levels])
-        order = np.lexsort(looks)
-        ends = np.flatnonzero((np.diff(looks[:, order]) != 0).any(0)) + 1
-        for some in np.split(order, ends) if len(order) else ():
+        for some in _alike(textures, grey, levels):
             texture, level = self._textures[textures[some[0]]], int(levels[some[0]])
             palette = _palette(texture, "grey" if grey[some[0]] else self.channels)
-            paste(
-                images, masks, texture.level(level), palette, which[some], affines[some], places.rows[some], gains[some]
-            )
+            texels = texture.level(level)
+            paste(images, masks, texels, palette, which[some], affines[some], places.rows[some], gains[some])
+
+
+def _alike(*keys: npt.NDArray[Any]) -> list[Ints]:
+    """The positions at which all of *keys*, [M] each, are the same, group by group."""
+    if len(keys[0]) == 1:
+        return [np.zeros(1, np.int64)]
+    order = np.lexsort(keys)
+    edges = np.zeros(len(order) - 1, bool)
+    for key in keys:
+        edges |= np.diff(key[order]) != 0
+    return np.split(order, np.flatnonzero(edges) + 1)
 
 
 def _palette(texture: Texture, look: str) -> U8:
@@ -107,6 +118,7 @@ def _palette(texture: Texture, look: str) -> U8:
 def _gains(skins: Floats, grey: npt.NDArray[np.bool_], draws: Floats) -> Ints:
     """256 times what the masks' colours are multiplied by, so that the light of the face falls on them: [M, 3]."""
     # Skins differ in brightness too, so a face of half the brightness is taken to be in more than half the light.
-    light = np.clip((skins.mean(1) / _SKIN) ** 0.6, 0.35, 1.15) * (0.85 + 0.3 * draws[0])
+    bright = (skins.sum(1) / (3 * _SKIN)) ** 0.6
+    light = np.minimum(np.maximum(bright, 0.35), 1.15) * (0.85 + 0.3 * draws[0])
     tints = 0.95 + 0.1 * draws[1:4]
     return np.ascontiguousarray((256 * light * np.where(grey, 1, tints)).T.astype(np.int64))

@@ -43,29 +43,32 @@ class Placement:
 
     def __init__(self, points: Sequence[Point], wide: int, high: int, draws: Floats) -> None:
         self._wide, self._high = wide, high
-        unit = np.array([wide / SIZE, high / SIZE])
-        both = 2 * draws - 1  # uniform in [-1, 1)
-        moved = unit * (np.array(points) + _JITTER * both[:, :6].reshape(-1, 3, 2))
-        self.nose, left, right = moved[:, 0], moved[:, 1], moved[:, 2]  #: nose: [M, 2], x and y
-        self.mouth = np.hypot(*(right - left).T)  #: [M], width
+        across, down = wide / SIZE, high / SIZE
+        ax, ay, bx, by, cx, cy, dx, dy, _, tilt = (2 * draws - 1).T  # uniform in [-1, 1)
+        (nose_x, nose_y), (left_x, left_y), (right_x, right_y) = points
+        self.nose_x, self.nose_y = across * (nose_x + _JITTER * ax), down * (nose_y + _JITTER * ay)  #: [M] each
+        left, left_height = across * (left_x + _JITTER * bx), down * (left_y + _JITTER * by)
+        right, right_height = across * (right_x + _JITTER * cx), down * (right_y + _JITTER * cy)
+        self.mouth = np.hypot(right - left, right_height - left_height)  #: [M], width
         scale = _SCALE[0] + (_SCALE[1] - _SCALE[0]) * draws[:, 8]
         self.width = np.maximum(1, np.trunc(self.mouth * _WIDTH * scale))  #: [M], whole pixels
-        self.height = np.maximum(1, np.trunc((right[:, 1] - self.nose[:, 1]) * _HEIGHT * scale))  #: [M], whole pixels
-        aside = (self.nose - (left + right) / 2)[:, 0] / self.mouth
+        self.height = np.maximum(1, np.trunc((right_height - self.nose_y) * _HEIGHT * scale))  #: [M], whole pixels
+        aside = (self.nose_x - (left + right) / 2) / self.mouth
         #: [M], 0 from the front, 1 the nose to the image's left, 2 to its right
-        self.turn: Ints = np.where(aside < -_TURN, 1, np.where(aside > _TURN, 2, 0))
+        self.turn: Ints = (aside < -_TURN) + 2 * (aside > _TURN)
 
-        angle = np.radians(_ANGLE * both[:, 9])  # counterclockwise
+        angle = math.radians(_ANGLE) * tilt  # counterclockwise
         self._cos, self._sin = np.cos(angle), np.sin(angle)
-        half_x = (self.width * abs(self._cos) + self.height * abs(self._sin)) / 2
-        half_y = (self.width * abs(self._sin) + self.height * abs(self._cos)) / 2
+        half_x = (self.width * self._cos + self.height * abs(self._sin)) / 2
+        half_y = (self.width * abs(self._sin) + self.height * self._cos) / 2
         # Whole pixels as PIL's rotate(expand=True) and paste have them.
         box_x = np.ceil(self.width / 2 + half_x) - np.floor(self.width / 2 - half_x)
         box_y = np.ceil(self.height / 2 + half_y) - np.floor(self.height / 2 - half_y)
-        corner = np.trunc(self.nose + unit * (_SHIFT * both[:, 6:8] - [0, _RISE]))
-        self._x, self._y = corner[:, 0] - box_x // 2 + box_x / 2, corner[:, 1] + box_y / 2
+        self._x = np.trunc(self.nose_x + across * _SHIFT * dx) - box_x // 2 + box_x / 2
+        self._y = np.trunc(self.nose_y + down * (_SHIFT * dy - _RISE)) + box_y / 2
+        top, bottom = _within(high, self._y - half_y, self._y + half_y)
         #: [M, 2], the first row that may show the picture and the one after the last
-        self.rows: Ints = _within(high, self._y - half_y, self._y + half_y)
+        self.rows: Ints = _columns(top, bottom).astype(np.int64)
 
     def affine(self, sizes: Floats) -> Floats:
         """[M, 6], (xx, xy, x0, yx, yy, y0) from pixel to texel of textures of *sizes* [M, 2]: see ``paste``."""
@@ -73,20 +76,27 @@ class Placement:
         across, down = wide / self.width, high / self.height
         xx, xy, yx, yy = across * self._cos, -across * self._sin, down * self._sin, down * self._cos
         x, y = self._x - 0.5, self._y - 0.5  # pixel centres
-        return np.stack([xx, xy, wide / 2 - xx * x - xy * y, yx, yy, high / 2 - yx * x - yy * y], 1)
+        return _columns(xx, xy, wide / 2 - xx * x - xy * y, yx, yy, high / 2 - yx * x - yy * y)
 
     def faces(self) -> Ints:
         """[M, 4], top, bottom, left and right of the skin around nose and mouth; at least one pixel of the image."""
-        x, y = self.nose.T
-        rows = _within(self._high, y - self.height / 8, y + self.height / 4, least=1)
-        columns = _within(self._wide, x - self.mouth / 2, x + self.mouth / 2, least=1)
-        return np.concatenate([rows, columns], 1)
+        rows = _within(self._high, self.nose_y - self.height / 8, self.nose_y + self.height / 4, least=1)
+        columns = _within(self._wide, self.nose_x - self.mouth / 2, self.nose_x + self.mouth / 2, least=1)
+        return _columns(*rows, *columns).astype(np.int64)
 
 
-def _within(size: int, first: Floats, last: Floats, least: int = 0) -> Ints:
-    """[M, 2], whole pixels from *first* to *last* as far as the image goes."""
-    start = np.clip(np.floor(first), 0, size - least)
-    return np.stack([start, np.clip(np.ceil(last), start + least, size)], 1).astype(np.int64)
+def _within(size: int, first: Floats, last: Floats, least: int = 0) -> tuple[Floats, Floats]:
+    """Whole pixels from *first* to *last*, as far as the image goes; at least *least*."""
+    start = np.minimum(np.maximum(np.floor(first), 0), size - least)
+    return start, np.minimum(np.maximum(np.ceil(last), start + least), size)
+
+
+def _columns(*parts: Floats) -> Floats:
+    """[M] each -> [M, n], in C order."""
+    table = np.empty((len(parts[0]), len(parts)))
+    for number, part in enumerate(parts):
+        table[:, number] = part
+    return table
 
 
 def checked_points(points: Sequence[Point]) -> tuple[Point, ...]:

@@ -10,6 +10,8 @@ from torchvision.transforms.functional import to_tensor
 
 from wds_face.transforms.forms import image_array, is_pair, mask_array
 
+_AT_ONCE = 4  # images
+
 
 class ToTensorWithMask:
     """An image becomes a float tensor [C, H, W] in [0, 1]; of a pair, the mask a float tensor [1, h, w] in [0, 1] too.
@@ -29,12 +31,24 @@ class ToTensorWithMask:
 def normalize(images: torch.Tensor) -> torch.Tensor:
     """uint8 images, any shape, any device -> float32 in [-1, 1]: (x / 255 - 0.5) / 0.5, as face models have them.
 
+    The result has the memory format of *images*, and is to the bit what ``ToTensor`` and ``Normalize`` make.
+
     Raises:
         TypeError: *images* are not uint8.
     """
     if images.dtype != torch.uint8:
         raise TypeError(f"images must be uint8, not {images.dtype}")
-    return images.to(torch.float32).sub_(127.5).div_(127.5)
+    if images.device.type != "cpu" or images.ndim == 0:
+        return images.to(torch.float32).div_(255).sub_(0.5).mul_(2)
+    # On a CPU the time goes into fresh memory: numpy asks for huge pages, and some images at a time stay in the cache.
+    pixels = images.numpy()
+    out = np.empty_like(pixels, np.float32)
+    for start in range(0, len(pixels), _AT_ONCE):
+        part = out[start : start + _AT_ONCE]
+        np.divide(pixels[start : start + _AT_ONCE], np.float32(255), out=part, dtype=np.float32)
+        part -= np.float32(0.5)
+        part *= np.float32(2)
+    return torch.from_numpy(out)
 
 
 def _tensor(image: Any) -> torch.Tensor:

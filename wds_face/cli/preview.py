@@ -1,0 +1,59 @@
+"""``wds-face preview``: what the transforms do to faces of a data set."""
+
+from __future__ import annotations
+
+import itertools
+
+import click
+
+
+@click.command(short_help="Draw what each transform does to some of the faces.")
+@click.argument("src")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False),
+    default="preview.png",
+    show_default=True,
+    help="The picture; the suffix says the format.",
+)
+@click.option("-n", "--faces", type=click.IntRange(1, 200), default=8, show_default=True, help="How many.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all choices.")
+@click.option(
+    "--points",
+    type=click.Choice(["arcface", "casia"]),
+    default="arcface",
+    show_default=True,
+    help="Where nose and mouth are: faces aligned to 112 x 112, or to 96 x 112.",
+)
+@click.option("--scale", type=click.IntRange(1, 8), default=1, show_default=True, help="Enlarge the images.")
+def preview(*, src: str, output: str, faces: int, seed: int, points: str, scale: int) -> None:  # fmt: skip
+    """Draw what each transform does to the same faces, with the mask beside each.
+
+    SRC is a folder of image folders, a .rec file, or shards (a folder, a URL, a .tar).
+
+    \b
+    Examples:
+      wds-face preview shards/ -o sheet.png
+      wds-face preview faces_emore/ -o sheet.jpg -n 16 --seed 3
+      wds-face preview aligned96/ --points casia --scale 2
+    """
+    import numpy as np  # noqa: PLC0415 (keeps --help fast)
+
+    from wds_face.decoding import decode  # noqa: PLC0415
+    from wds_face.errors import SourceError  # noqa: PLC0415
+    from wds_face.gallery import exhibits, gallery  # noqa: PLC0415
+    from wds_face.sheet import kind_of, save_picture  # noqa: PLC0415
+    from wds_face.sources.peek import peek  # noqa: PLC0415
+
+    try:
+        kind_of(output)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--output") from None
+    rng = np.random.default_rng(seed)
+    decoded = (decode(data) for _, data in peek(src, rng))
+    chosen = list(itertools.islice((image for image in decoded if image is not None), faces))
+    if not chosen:
+        raise SourceError(f"{src} holds no image that can be decoded")
+    save_picture(output, gallery(chosen, exhibits(points, rng), scale=scale, title=f"wds-face preview {src}"))
+    click.echo(f"{output}: {len(chosen)} faces of {src}")
