@@ -13,6 +13,12 @@ from wds_face.version import __version__
 if TYPE_CHECKING:
     from wds_face.conversion.convert import Report, convert
     from wds_face.conversion.plan import Options
+    from wds_face.datasets import (
+        AugmentRecordDataset,
+        BaseMXDataset,
+        CustomImageFolderDataset,
+        RandomIdentitySampler,
+    )
     from wds_face.errors import DatasetError, RecordError, SourceError, WdsFaceError
     from wds_face.recordio import RecordReader, RecordWriter
     from wds_face.shards.adopt import adopt
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "wds_face.conversion.convert": ("Report", "convert"),
     "wds_face.conversion.plan": ("Options",),
+    "wds_face.datasets": ("AugmentRecordDataset", "BaseMXDataset", "CustomImageFolderDataset", "RandomIdentitySampler"),
     "wds_face.errors": ("DatasetError", "RecordError", "SourceError", "WdsFaceError"),
     "wds_face.recordio": ("RecordReader", "RecordWriter"),
     "wds_face.sheet": ("contact_sheet", "save_sheet"),
@@ -67,7 +74,10 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "ARCFACE_112",
     "CASIA_WEBFACE",
+    "AugmentRecordDataset",
     "Augmenter",
+    "BaseMXDataset",
+    "CustomImageFolderDataset",
     "DatasetError",
     "ImageFolder",
     "Index",
@@ -78,6 +88,7 @@ __all__ = [
     "PKStream",
     "Problem",
     "RandomErasing",
+    "RandomIdentitySampler",
     "RandomOcclusion",
     "RandomSizedRectCrop",
     "RecordError",

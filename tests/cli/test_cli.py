@@ -56,6 +56,16 @@ def test_a_whole_session(faces: Path, tmp_path: Path) -> None:
     assert run.stdout.startswith("train-000000.tar: has 1 bytes, the index says")
 
 
+def test_preview(faces: Path, tmp_path: Path) -> None:
+    wds_face("convert", "imagefolder", faces, tmp_path / "out", "-q")
+    (faces / "person 00" / "0000.jpg").write_bytes(b"no image")  # is passed over
+    for src, name in ((faces, "a.png"), (tmp_path / "out", "b.jpg")):
+        run = wds_face("preview", src, "-o", tmp_path / name, "-n", "3", "--seed", "5")
+        assert (run.returncode, run.stderr) == (0, "")
+        assert run.stdout == f"{tmp_path / name}: 3 faces of {src}\n"
+        assert (tmp_path / name).stat().st_size > 10_000
+
+
 def test_from_a_checkout_it_is_the_same_converter(faces: Path, tmp_path: Path) -> None:
     assert wds_face("imagefolder", faces, tmp_path / "a", module="tools.convert").returncode == 0
     assert wds_face("convert", "imagefolder", faces, tmp_path / "b").returncode == 0
@@ -114,6 +124,11 @@ def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
         (["verify", "{tmp}/none"], 1, "has no index.json"),
         (["info", "{tmp}/none"], 1, "has no index.json"),
         (["index", "{tmp}"], 1, "holds no .tar files"),
+        (["preview", "{tmp}/none", "-o", "{tmp}/a.png"], 1, "give a folder of images, a .rec file, or shards"),
+        (["preview", "{tmp}", "-o", "{tmp}/a.png"], 1, "holds no image that can be decoded"),
+        (["preview", "{faces}", "-o", "{tmp}/a.xyz"], 2, "named '.xyz'; try .png"),
+        (["preview", "{faces}", "-o", "{tmp}/none/a.png"], 1, "none"),
+        (["preview", "{faces}", "-n", "0"], 2, "--faces"),
         (["convert", "imagefolder", "{faces}"], 2, "Missing argument 'DEST'"),
         (["convert", "imagefolder", "{faces}", "{tmp}/out", "--shard-size", "big"], 2, "write it like 64MB"),
         (["convert", "imagefolder", "{faces}", "{tmp}/out", "--workers", "0"], 2, "--workers"),

@@ -49,7 +49,7 @@ def preview(*, src: str, output: str, faces: int, seed: int, points: str, scale:
     try:
         kind_of(output)
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--output") from None
+        raise click.BadParameter(f"{error}.", param_hint="--output") from None
     rng = np.random.default_rng(seed)
     decoded = (decode(data) for _, data in peek(src, rng))
     chosen = list(itertools.islice((image for image in decoded if image is not None), faces))

@@ -1,0 +1,246 @@
+"""Code written against the system that wds_face replaces runs when its import line is changed, and means the same.
+
+The blocks are those of that system's description, as they stand there. Where the description itself is at hand, each
+is looked up in it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.support import SHARED
+
+IMPORTS = """
+from random import random
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.transforms import Compose, Normalize, RandomHorizontalFlip
+from wds_face import (
+    AugmentRecordDataset, CustomImageFolderDataset, MedicalMaskOcclusion, OcclusionMaskWrapper, RandomErasing,
+    RandomIdentitySampler, RandomOcclusion, RandomSizedRectCrop, RectScale, SyntheticOcclusionMask, ToTensorWithMask,
+)
+"""
+
+MEDICAL = """
+MedicalMaskOcclusion(
+    mask_path='maskPic.jpg',
+    prob=0.5,
+    ref_points=None  # Default: CASIA WebFace standard
+)
+"""
+
+SYNTHETIC = """
+SyntheticOcclusionMask(
+    prob=0.5,
+    min_size=0.1,      # 10% of image dimension
+    max_size=0.4,      # 40% of image dimension
+    max_patches=3,     # Up to 3 occlusion patches
+    feature_map_size=7 # Target feature map resolution
+)
+"""
+
+WRAPPER = """
+transform = Compose([
+    MedicalMaskOcclusion(prob=0.5),
+    OcclusionMaskWrapper(RandomHorizontalFlip()),
+    ToTensorWithMask(),
+    OcclusionMaskWrapper(Normalize(mean=[0.5]*3, std=[0.5]*3))
+])
+"""
+
+OTHERS = [
+    "RandomOcclusion(min_size=0.2, max_size=1.0)",
+    "RectScale(height=112, width=112, interpolation=Image.BILINEAR)",
+    "RandomSizedRectCrop(height=112, width=112, crop_factor=0.8)",
+    "RandomErasing(EPSILON=0.5, mean=[0.485, 0.456, 0.406])",
+]
+
+SAMPLER = """
+K = 4  # instances per identity
+P = batch_size // K  # identities per batch
+
+sampler = RandomIdentitySampler(dataset, num_instances=K)
+
+dataloader = DataLoader(
+    dataset,
+    batch_size=P * K,
+    sampler=sampler,
+    shuffle=False  # Sampler handles shuffling
+)
+"""
+
+TRAINING = """
+train_transform = Compose([
+    lambda img: img.transpose(Image.FLIP_LEFT_RIGHT) 
+                if random() > 0.5 else img,
+    MedicalMaskOcclusion(prob=0.5),
+    ToTensorWithMask(),
+    lambda x: (Normalize(mean=[0.5]*3, std=[0.5]*3)(x[0]), x[1])
+])
+
+dataset = CustomImageFolderDataset(
+    root='data/train',
+    transform=train_transform,
+    low_res_augmentation_prob=0.2,
+    crop_augmentation_prob=0.1,
+    photometric_augmentation_prob=0.3
+)
+
+sampler = RandomIdentitySampler(dataset, num_instances=4)
+loader = DataLoader(dataset, batch_size=64, sampler=sampler)
+"""  # noqa: W291 (as it stands there)
+
+CUSTOM = """
+mask_occlusion = MedicalMaskOcclusion(
+    mask_path='custom_mask.png',
+    prob=0.5,
+    ref_points=[(48, 72), (34, 92), (63, 92)]  # Custom landmarks
+)
+"""
+
+CHECK = """
+result = transform(img)
+assert isinstance(result, tuple), "Expected (image, mask)"
+"""
+
+BLOCKS = [MEDICAL, SYNTHETIC, WRAPPER, *OTHERS, SAMPLER, TRAINING, CUSTOM, CHECK]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what the blocks read."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    for identity in range(40):
+        folder = tmp_path / "data" / "train" / f"class_{identity:02d}"
+        folder.mkdir(parents=True)
+        for number in range(2 + identity % 5):
+            pixels = np.kron(rng.integers(60, 200, (14, 14, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
+            Image.fromarray(pixels).save(folder / f"img_{number:03d}.jpg")
+    picture = np.zeros((60, 100, 4), np.uint8)
+    picture[10:50, 20:80] = (90, 160, 200, 255)
+    Image.fromarray(picture).save(tmp_path / "custom_mask.png")
+    Image.fromarray(picture).save(tmp_path / "maskPic.jpg", "PNG")  # what it was: a PNG under another name
+    return tmp_path
+
+
+def run(code: str, **given: Any) -> dict[str, Any]:
+    namespace: dict[str, Any] = dict(given)
+    exec(IMPORTS, namespace)
+    exec(code, namespace)
+    return namespace
+
+
+def value(code: str) -> Any:
+    return run(f"made = ({code.strip()}\n)")["made"]
+
+
+@pytest.fixture
+def img() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(60, 200, (112, 112, 3), dtype=np.uint8))
+
+
+def test_the_blocks_are_those_of_the_description() -> None:
+    text = SHARED / "mission" / "dataset-and-data-processing.md"
+    if not text.is_file():
+        pytest.skip("the description is not at hand")
+    found = text.read_text()
+    for block in BLOCKS:
+        assert block.strip() in found
+    classes = "|".join(re.findall(r"[A-Z]\w+", IMPORTS.partition("wds_face")[2]))
+    shown = [
+        code for code in re.findall(r"```python\n(.*?)```", found, re.DOTALL) if re.search(rf"({classes})\(", code)
+    ]
+    ours = [code for code in shown if "def __" not in code and "    ...," not in code]  # not how they were implemented
+    assert all(any(block.strip() in code for block in BLOCKS) for code in ours)
+
+
+def test_medical_mask(project: Path, img: Image.Image) -> None:
+    transform = value(MEDICAL)
+    pairs = [transform(img) for _ in range(40)]
+    for image, mask in pairs:
+        assert (image.mode, image.size, mask.mode, mask.size) == ("RGB", (112, 112), "L", (112, 112))
+        assert set(np.unique(np.asarray(mask))) <= {0, 255}
+    assert {bool((np.asarray(mask) == 255).all()) for _, mask in pairs} == {True, False}, "some have none"
+
+
+def test_synthetic_mask(img: Image.Image) -> None:
+    transform = value(SYNTHETIC)
+    masks = [transform(img)[1] for _ in range(40)]
+    assert all(mask.shape == (7, 7) and set(np.unique(mask)) <= {0.0, 1.0} for mask in masks)
+    assert {bool((mask == 1).all()) for mask in masks} == {True, False}
+
+
+def test_wrapped_transforms(img: Image.Image) -> None:
+    transform = run(WRAPPER)["transform"]
+    for _ in range(20):
+        image, mask = transform(img)
+        assert (image.shape, image.dtype, mask.shape, mask.dtype) == (
+            (3, 112, 112), torch.float32, (1, 112, 112), torch.float32
+        )  # fmt: skip
+        assert image.min() >= -1
+        assert image.max() <= 1
+        assert set(mask.unique().tolist()) <= {0.0, 1.0}
+    run(CHECK, transform=transform, img=img)
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_other_transforms(code: str, img: Image.Image) -> None:
+    out = value(code)(img)
+    assert (out.mode, out.size) == ("RGB", (112, 112))
+    assert isinstance(value(code)((img, Image.new("L", (112, 112), 255))), tuple)
+
+
+def test_erasing_a_tensor(img: Image.Image) -> None:
+    """It stood behind ToTensor."""
+    erasing, tensor = value(OTHERS[3]), run("made = ToTensorWithMask()")["made"](img)
+    outs = [erasing(tensor) for _ in range(30)]
+    changed = [out for out in outs if not torch.equal(out, tensor)]
+    assert 0 < len(changed) < 30
+    where = (changed[0] != tensor).any(0)
+    assert torch.allclose(changed[0][:, where], torch.tensor([0.485, 0.456, 0.406])[:, None])
+
+
+def test_custom_mask(project: Path) -> None:
+    """A blue rectangle: it is where the mask says, and is centred on the nose that was given."""
+    grey = Image.new("RGB", (112, 112), (128, 128, 128))
+    transform = run(CUSTOM)["mask_occlusion"]
+    centres = []
+    for _ in range(60):
+        image, mask = map(np.asarray, transform(grey))
+        hidden = mask == 0
+        assert (image[hidden] != 128).any(1).all()
+        if hidden.any():
+            centres.append(np.nonzero(hidden)[1].mean())
+    assert 15 < len(centres) < 45
+    assert abs(np.mean(centres) - 48) < 2
+
+
+def test_standard_training(project: Path) -> None:
+    batches = list(run(TRAINING)["loader"])
+    for images, labels, masks in batches:
+        count = len(labels)
+        assert (images.shape, masks.shape) == ((count, 3, 112, 112), (count, 1, 112, 112))
+        assert labels.dtype == torch.int64
+        assert images.min() >= -1
+        assert images.max() <= 1
+        assert set(masks.unique().tolist()) <= {0.0, 1.0}
+        groups = labels.reshape(-1, 4)
+        assert torch.equal(groups, groups[:, :1].expand(-1, 4)), "4 of each identity stand together"
+    assert sorted(torch.cat([labels for _, labels, _ in batches])[::4].tolist()) == list(range(40))
+
+
+def test_sampler(project: Path) -> None:
+    dataset = run("made = CustomImageFolderDataset('data/train', ToTensorWithMask(), output_dir='experiments/debug')")
+    made = run(SAMPLER, dataset=dataset["made"], batch_size=64)
+    images, labels = next(iter(made["dataloader"]))
+    assert images.shape == (64, 3, 112, 112)
+    assert len(set(labels.tolist())) == made["P"] == 16
+    assert (project / "experiments/debug/training_samples/sample.jpg").is_file()
