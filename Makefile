@@ -19,6 +19,7 @@ lint: .venv/.ready-test
 bench: .venv/.ready-bench .venv-mxnet/.ready
 	$(BIN)/python benchmarks/convert.py
 	$(BIN)/python benchmarks/recordio.py
+	$(BIN)/python benchmarks/transforms.py
 
 clean:
 	rm -rf .venv .venv-mxnet demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

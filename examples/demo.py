@@ -2,8 +2,8 @@
 
     python examples/demo.py [FOLDER]
 
-Everything it writes lies in FOLDER (``demo`` by default): ``faces/``, ``records/``, ``shards/``, ``shards-rec/`` and
-``batch.png``, a picture of one batch.
+Everything it writes lies in FOLDER (``demo`` by default): ``faces/``, ``records/``, ``shards/``, ``shards-rec/``,
+``batch.png``, a picture of one training batch, and ``preview.png``, what each transform does.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import run
 from typing import Any
 
-import torch  # here, so that the first step to need it is not timed with its import
+import torch
 
 import wds_face
+import wds_face.transforms  # here, so that the first step to need it is not timed with its import
 from wds_face.recordio import RecordWriter, pack
 from wds_face.synthetic import write_folder
 
@@ -68,9 +70,23 @@ def verify(dest: Path) -> int:
     return wds_face.Index.open(dest).images
 
 
-def stream(dest: Path) -> tuple[int, tuple[torch.Tensor, torch.Tensor]]:
-    """One epoch of PK batches; the images that came, and the first batch."""
-    batches = list(wds_face.PKStream(dest, p=P, k=K, seed=0).loader())
+def training(dest: Path) -> wds_face.PKStream:
+    """PK batches as they are trained on."""
+    return wds_face.PKStream(
+        dest,
+        p=P,
+        k=K,
+        augmenter=wds_face.Augmenter(crop_prob=0.1, photometric_prob=0.3, low_res_prob=0.2),
+        occlusion=wds_face.MedicalMaskOcclusion(prob=0.5, ref_points=wds_face.ARCFACE_112),
+        flip=0.5,
+        seed=0,
+        output="uint8",
+    )
+
+
+def epoch(stream: wds_face.PKStream) -> tuple[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """One epoch; the images that came, and the first batch."""
+    batches = list(stream.loader())
     return len(batches) * P * K, batches[0]
 
 
@@ -91,10 +107,12 @@ def main() -> None:
     )
     same = all((shards / path.name).read_bytes() == path.read_bytes() for path in from_records.glob("*.tar"))
     print(f"the shards from the records and from the folder are {'the same, byte for byte' if same else 'DIFFERENT'}")
-    images, labels = step(f"PKStream({str(shards)!r}, p={P}, k={K}): one epoch", lambda: stream(shards))
+    stream = training(shards)
+    images, labels, masks = step(f"PKStream({str(shards)!r}, p={P}, k={K}): one epoch", lambda: epoch(stream))
     picture = folder / "batch.png"
     wds_face.save_sheet(picture, images, labels, columns=4 * K, title=f"One batch: {P} identities x {K} images")
-    print(f"images {list(images.shape)} {images.dtype}, labels {list(labels.shape)} {labels.dtype}; look at {picture}")
+    print(f"images {list(images.shape)}, labels {list(labels.shape)}, masks {list(masks.shape)}; look at {picture}")
+    run([sys.executable, "-m", "wds_face", "preview", str(shards), "-o", str(folder / "preview.png")], check=True)
     if not same:
         sys.exit(1)
 

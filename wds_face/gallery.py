@@ -97,7 +97,7 @@ def gallery(
     lefts, left = [], 3 * gap
     for cells in rows[0]:
         lefts.append(left)
-        left += len(cells) * (tile + gap) + 3 * gap
+        left += len(cells) * (tile + gap) + 4 * gap
     top = 3 * gap + (2 * line if title else 0)
     below = top + 2 * line + gap
     sheet = Image.new("RGB", (left, below + len(rows) * (tile + gap) + 2 * gap), PAPER)
@@ -106,7 +106,7 @@ def gallery(
         big = ImageFont.load_default(size=round(1.4 * font.size))  # type: ignore[union-attr]
         draw.text((lefts[0], 3 * gap), fit(draw, title, big, left - 6 * gap), INK, big)
     for column, start, cells in zip(columns, lefts, rows[0], strict=True):
-        room = len(cells) * (tile + gap) + 2 * gap
+        room = len(cells) * (tile + gap) + 3 * gap
         draw.text((start, top), fit(draw, column.name, font, room), INK, font)
         draw.text((start, top + line), fit(draw, column.note, font, room), SOFT_INK, font)
     for number, row in enumerate(rows):
