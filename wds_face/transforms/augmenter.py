@@ -10,7 +10,7 @@ import numpy as np
 from wds_face.transforms.checks import probability, span
 from wds_face.transforms.forms import U8
 from wds_face.transforms.rect import ASPECT, cut, place
-from wds_face.transforms.resize import resize
+from wds_face.transforms.resize import NEAREST, resize, sketch
 from wds_face.transforms.transform import Draws, Geometric
 
 _LUMA = 0.299, 0.587, 0.114  # ITU-R BT.601, as PIL's "L"
@@ -96,7 +96,7 @@ class Augmenter(Geometric):
         """See :meth:`Geometric.move`."""
         if not mask:
             return self.apply(plane, draws)
-        return self._crop(plane, draws[1:5], cv2.INTER_NEAREST) if draws[0] < self.crop_prob else plane
+        return self._crop(plane, draws[1:5], NEAREST) if draws[0] < self.crop_prob else plane
 
     def _crop(self, plane: Any, draws: Draws, interpolation: int = cv2.INTER_LINEAR) -> Any:
         height, width = plane.shape[:2]
@@ -107,7 +107,7 @@ class Augmenter(Geometric):
 
     def _low_resolution(self, image: U8, draws: Draws) -> Any:
         small = self._small(image, draws[0])
-        return resize(resize(image, *small), *image.shape[:2])
+        return resize(sketch(image, *small), *image.shape[:2])
 
     def _small(self, image: U8, draw: float) -> tuple[int, int]:
         """Height and width at low resolution."""

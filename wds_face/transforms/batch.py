@@ -11,7 +11,7 @@ import numpy as np
 from wds_face.decoding import decode
 from wds_face.images import Buffer
 from wds_face.transforms.augmenter import Augmenter
-from wds_face.transforms.checks import pixels, probability
+from wds_face.transforms.checks import count, probability
 from wds_face.transforms.forms import F32, U8
 from wds_face.transforms.resize import resize
 from wds_face.transforms.transform import Occlusion
@@ -21,8 +21,11 @@ class UndecodableError(ValueError):
     """An image of a batch cannot be decoded; *number* is its place there."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"image {number} of the batch cannot be decoded")
+        super().__init__(number)
         self.number = number
+
+    def __str__(self) -> str:
+        return f"image {self.number} of the batch cannot be decoded"
 
 
 class BatchTransform:
@@ -56,7 +59,7 @@ class BatchTransform:
             raise TypeError(f"occlusion must be one of wds_face's occlusions, not {occlusion!r}")
         self.augmenter, self.occlusion = augmenter, occlusion
         self.flip = probability("flip", flip)
-        self.image_size = pixels("image_size", image_size)
+        self.image_size = count("image_size", image_size)
         self._split = augmenter.draws if augmenter else 0
         #: random numbers that one image takes
         self.draws = self._split + 1 + (occlusion.draws if occlusion else 0)

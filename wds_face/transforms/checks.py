@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 
 
 def probability(name: str, value: float) -> float:
@@ -29,12 +29,12 @@ def span(name: str, value: Sequence[float], lowest: float, highest: float) -> tu
     return float(low), float(high)
 
 
-def pixels(name: str, value: int) -> int:
-    """*value*, if it is a whole number of pixels.
+def count(name: str, value: int) -> int:
+    """*value*, if it is a whole number, of pixels or of other things.
 
     Raises:
         ValueError: it is not 1 or more.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a whole number of pixels, 1 or more, not {value!r}")
-    return value
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be a whole number, 1 or more, not {value!r}")
+    return int(value)

@@ -49,7 +49,7 @@ def image_array(image: Any) -> tuple[U8, Back]:
     elif isinstance(image, torch.Tensor):
         _refuse_unless(image.ndim == 3 and image.shape[0] in (1, 3) and image.dtype == torch.uint8, image)
         grey = image.shape[0] == 1
-        array = np.array(image.as_subclass(torch.Tensor).cpu().permute(1, 2, 0))
+        array = image.as_subclass(torch.Tensor).cpu().permute(1, 2, 0).numpy().copy()
         array, like = array[..., 0] if grey else array, image
 
         def back(out: U8) -> torch.Tensor:
@@ -68,29 +68,37 @@ def image_array(image: Any) -> tuple[U8, Back]:
 def mask_array(mask: Any) -> tuple[F32, Back]:
     """A mask as float32 [h, w], 1 visible and 0 occluded, and the way back to its form.
 
-    Whole numbers are taken as 0 to 255, or as 0 and 1 if nothing is above 1.
+    Whole numbers are taken as 0 to 255, or as 0 and 1 if the largest is 1.
 
     Raises:
         TypeError: it is no PIL image and no array or tensor [h, w], [1, h, w] or [h, w, 1].
     """
     if isinstance(mask, Image.Image):
-        array = np.asarray(mask.convert("L")).astype(np.float32) / np.float32(255)
-        return array, lambda out: Image.fromarray(np.rint(out * 255).astype(np.uint8))
+        grey = np.asarray(mask if mask.mode == "L" else mask.convert("L"))
+        largest = 1 if grey.max(initial=0) == 1 else 255
+        share = as_share(grey) if largest == 255 else grey.astype(np.float32)
+        return share, lambda out: Image.fromarray(np.rint(out * largest).astype(np.uint8))
     if not isinstance(mask, (np.ndarray, torch.Tensor)):
         raise TypeError(f"a mask is a PIL image, an array or a tensor, not {type(mask).__name__}")
-    array = np.asarray(mask.as_subclass(torch.Tensor).cpu() if isinstance(mask, torch.Tensor) else mask)
+    if isinstance(mask, torch.Tensor):
+        plain = mask.as_subclass(torch.Tensor).detach().cpu()
+        array = (plain.float() if mask.is_floating_point() else plain).numpy()  # numpy has no bfloat16
+    else:
+        array = mask
     shape, dtype = array.shape, array.dtype
     if array.ndim not in (2, 3) or (array.ndim == 3 and 1 not in (shape[0], shape[2])) or 0 in shape:
         raise TypeError(f"a mask has the shape [h, w], [1, h, w] or [h, w, 1], not {list(shape)}")
     plane = array if array.ndim == 2 else array[0] if shape[0] == 1 else array[..., 0]
-    whole = 255 if dtype.kind in "iu" and plane.max() > 1 else 1
+    whole = 255 if dtype.kind in "iu" and plane.max() != 1 else 1
 
     def back(out: F32) -> Any:
         scaled = np.rint(out * whole) if dtype.kind in "iub" else out
         values = scaled.astype(dtype)
         values = values if len(shape) == 2 else values[None] if shape[0] == 1 else values[..., None]
-        return _like(mask, torch.from_numpy(values)) if isinstance(mask, torch.Tensor) else values
+        return _like(mask, torch.from_numpy(values).to(mask.dtype)) if isinstance(mask, torch.Tensor) else values
 
+    if dtype == np.uint8 and whole == 255:
+        return as_share(plane), back
     return np.clip(plane.astype(np.float32) / whole, 0, 1), back
 
 
@@ -113,7 +121,7 @@ def shrink(mask: U8 | F32, size: int) -> F32:
 
 def as_share(mask: U8 | F32) -> F32:
     """A mask of 0 and 255 as float32 of 0 and 1."""
-    return cast(F32, mask.astype(np.float32) / 255) if mask.dtype == np.uint8 else cast(F32, mask)
+    return np.divide(mask, 255, dtype=np.float32) if mask.dtype == np.uint8 else cast(F32, mask)
 
 
 def resize_mask(mask: F32, height: int, width: int) -> F32:
@@ -122,18 +130,19 @@ def resize_mask(mask: F32, height: int, width: int) -> F32:
         return mask
     wider = max(height, mask.shape[0]), max(width, mask.shape[1])
     if mask.shape != wider:
-        mask = cast(F32, cv2.resize(mask, wider[::-1], interpolation=cv2.INTER_NEAREST))
+        mask = cast(F32, cv2.resize(mask, wider[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
     # Averaging needs whole or smaller pixels on both axes, so the larger size of the two comes first.
     return cast(F32, cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def _pil_array(image: Image.Image) -> U8:
     if image.mode.startswith("I"):  # 16 bits; Pillow before 11.3 opens them as 32
-        return cast(U8, (np.clip(np.asarray(image, np.int64), 0, 65535) >> 8).astype(np.uint8))
+        deep = np.clip(np.asarray(image, np.int64), 0, 65535)
+        return cast(U8, (deep if image.mode == "I" and deep.max(initial=0) < 256 else deep >> 8).astype(np.uint8))
     if image.mode == "F":
         return cast(U8, np.clip(np.asarray(image), 0, 255).astype(np.uint8))
-    if image.mode == "P":  # straight to RGB warns where the palette has transparency
-        image = image.convert("RGBA")
+    if image.mode in {"P", "La"}:  # "P" straight to RGB warns where the palette has transparency, "La" cannot
+        image = image.convert("RGBA" if image.mode == "P" else "LA")
     wanted = "L" if image.mode in _GREY else "RGB"
     return np.array(image if image.mode == wanted else image.convert(wanted), np.uint8)
 

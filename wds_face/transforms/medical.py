@@ -14,7 +14,7 @@ from wds_face.transforms.checks import probability
 from wds_face.transforms.forms import U8
 from wds_face.transforms.paste import mean_colors, paste
 from wds_face.transforms.placement import CASIA_WEBFACE, Floats, Ints, Placement, Point, checked_points
-from wds_face.transforms.textures import BUILT_IN, TURNS, Texture, level_numbers, level_sizes, read_kinds
+from wds_face.transforms.textures import TURNS, Texture, built_in_kinds, level_numbers, level_sizes, read_kinds
 from wds_face.transforms.transform import Occlusion
 
 _GREY = 3.0  # a face whose mean colours differ by less is a grey photograph
@@ -71,7 +71,7 @@ class MedicalMaskOcclusion(Occlusion):
         if channels not in {"rgb", "bgr"}:
             raise ValueError(f'channels must be "rgb" or "bgr", not {channels!r}')
         self.channels = channels
-        self.kinds = read_kinds(BUILT_IN if mask_path is None else mask_path)
+        self.kinds = built_in_kinds() if mask_path is None else read_kinds(mask_path)
         self._textures = [kind.turned(turn) for kind in self.kinds for turn in range(len(TURNS))]
         self._sizes = np.array([texture.size for texture in self._textures])
 
@@ -84,7 +84,7 @@ class MedicalMaskOcclusion(Occlusion):
         places = Placement(self.ref_points, images.shape[2], images.shape[1], columns[2 : 2 + Placement.DRAWS].T)
         skins = mean_colors(images, which, places.faces())
         grey = skins.max(1) - skins.min(1) < _GREY
-        gains = _gains(skins, grey, columns[2 + Placement.DRAWS :])
+        gains = _gains(skins, grey, columns[2 + Placement.DRAWS :], self.channels)
         textures = len(TURNS) * (columns[1] * len(self.kinds)).astype(np.int64) + places.turn
         sizes = self._sizes[textures]
         levels = level_numbers(sizes, places.height, places.width)
@@ -115,10 +115,10 @@ def _palette(texture: Texture, look: str) -> U8:
     return texture.palette if look == "rgb" else np.ascontiguousarray(texture.palette[:, ::-1])
 
 
-def _gains(skins: Floats, grey: npt.NDArray[np.bool_], draws: Floats) -> Ints:
+def _gains(skins: Floats, grey: npt.NDArray[np.bool_], draws: Floats, channels: str) -> Ints:
     """256 times what the masks' colours are multiplied by, so that the light of the face falls on them: [M, 3]."""
     # Skins differ in brightness too, so a face of half the brightness is taken to be in more than half the light.
     bright = (skins.sum(1) / (3 * _SKIN)) ** 0.6
     light = np.minimum(np.maximum(bright, 0.35), 1.15) * (0.85 + 0.3 * draws[0])
-    tints = 0.95 + 0.1 * draws[1:4]
+    tints = 0.95 + 0.1 * (draws[1:4] if channels == "rgb" else draws[3:0:-1])
     return np.ascontiguousarray((256 * light * np.where(grey, 1, tints)).T.astype(np.int64))

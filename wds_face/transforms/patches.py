@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wds_face.transforms.checks import pixels, probability, span
+from wds_face.transforms.checks import count, probability, span
 from wds_face.transforms.forms import F32, U8
 from wds_face.transforms.rect import cut, place
 from wds_face.transforms.transform import Draws, Floats, Occlusion
@@ -55,10 +55,10 @@ class SyntheticOcclusionMask(Occlusion):
         *,
         rng: np.random.Generator | None = None,
     ) -> None:
-        super().__init__(feature_map_size, rng)
+        super().__init__(None if feature_map_size is None else count("feature_map_size", feature_map_size), rng)
         self.prob = probability("prob", prob)
         self.min_size, self.max_size = span("min_size, max_size", (min_size, max_size), 1e-3, 1.0)
-        self.max_patches = pixels("max_patches", max_patches)
+        self.max_patches = count("max_patches", max_patches)
         self.draws = 2 + 8 * self.max_patches  # whether, how many; size, aspect, top, left, black, red, green, blue
 
     def occlude(self, images: U8, masks: U8, draws: Floats) -> None:
@@ -151,9 +151,13 @@ class RandomErasing(Occlusion):
     ) -> None:
         super().__init__(None, rng)
         self.EPSILON = probability("EPSILON", EPSILON)
-        if len(mean) != 3 or not all(map(math.isfinite, mean)):
+        try:
+            red, green, blue = map(float, mean)
+        except (TypeError, ValueError):
+            red = green = blue = math.nan
+        if not all(map(math.isfinite, (red, green, blue))):
             raise ValueError(f"mean must be three numbers, not {mean!r}")
-        self.mean = tuple(mean)
+        self.mean = red, green, blue
 
     def occlude(self, images: U8, masks: U8, draws: Floats) -> None:
         """See :meth:`Occlusion.occlude`."""

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image
 
-from wds_face.transforms.checks import pixels, span
-from wds_face.transforms.resize import cv2_filter, resize
+from wds_face.transforms.checks import count, span
+from wds_face.transforms.resize import NEAREST, cv2_filter, resize
 from wds_face.transforms.transform import Draws, Geometric
 
 ASPECT = 4 / 3  #: of crops, at most, and the inverse at least
@@ -32,12 +31,12 @@ class RectScale(Geometric):
 
     def __init__(self, height: int, width: int, interpolation: int = Image.Resampling.BILINEAR) -> None:
         super().__init__()
-        self.height, self.width = pixels("height", height), pixels("width", width)
+        self.height, self.width = count("height", height), count("width", width)
         self._filter = cv2_filter(interpolation)
 
     def move(self, plane: Any, draws: Draws, *, mask: bool = False) -> Any:
         """See :meth:`Geometric.move`."""
-        return resize(plane, self.height, self.width, cv2.INTER_NEAREST if mask else self._filter)
+        return resize(plane, self.height, self.width, NEAREST if mask else self._filter)
 
 
 class RandomSizedRectCrop(Geometric):
@@ -72,14 +71,14 @@ class RandomSizedRectCrop(Geometric):
         rng: np.random.Generator | None = None,
     ) -> None:
         super().__init__(rng)
-        self.height, self.width = pixels("height", height), pixels("width", width)
+        self.height, self.width = count("height", height), count("width", width)
         self.crop_factor, _ = span("crop_factor", (crop_factor, 1.0), 1e-3, 1.0)
         self._filter = cv2_filter(interpolation)
 
     def move(self, plane: Any, draws: Draws, *, mask: bool = False) -> Any:
         """See :meth:`Geometric.move`."""
         part = plane[cut(plane.shape, (self.crop_factor**2, 1.0), ASPECT, draws)]
-        return resize(part, self.height, self.width, cv2.INTER_NEAREST if mask else self._filter)
+        return resize(part, self.height, self.width, NEAREST if mask else self._filter)
 
 
 def cut(shape: Sequence[int], area: tuple[float, float], aspect: float, draws: Draws) -> tuple[slice, slice]:

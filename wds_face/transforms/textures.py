@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from wds_face.transforms.forms import U8
 from wds_face.transforms.placement import Floats, Ints
@@ -62,14 +63,14 @@ class Texture:
         return self._levels[number]
 
     def _scaled(self, number: int) -> tuple[U8, U8]:
-        """RGB and alpha of a level; where it is transparent the colour is the mean."""
+        """RGB and alpha of a level; where it is transparent, the mean colour."""
         high, wide = level_sizes(np.array(self.size), np.array(number)).astype(int).tolist()
         texels = cv2.resize(self._premultiplied, (wide, high), interpolation=cv2.INTER_AREA).astype(np.float32)
         tap = np.array([0.25, 0.5, 0.25], np.float32)
         smooth = cv2.sepFilter2D(texels, -1, tap, tap, borderType=cv2.BORDER_REPLICATE).reshape(high, wide, 4)
         color, alpha = smooth[..., :3], smooth[..., 3:]
         seen = color * 255 / np.maximum(alpha, 1)
-        seen = np.where(alpha < 1, seen[alpha[..., 0] >= 1].mean(0), seen)
+        seen = np.where(alpha < 1, color.sum((0, 1)) * 255 / max(alpha.sum(), 1), seen)
         return np.clip(np.rint(seen), 0, 255).astype(np.uint8), np.rint(alpha[..., 0]).astype(np.uint8)
 
 
@@ -82,7 +83,7 @@ def level_numbers(sizes: Ints, heights: Floats, widths: Floats) -> Ints:
 
 def level_sizes(sizes: Ints, numbers: Ints) -> Floats:
     """[..., 2], the heights and widths in texels of levels, without their border, of pictures of *sizes* [..., 2]."""
-    return np.maximum(1, np.rint(sizes * _STEP ** numbers.astype(float)[..., None]))
+    return np.ceil(sizes * _STEP ** numbers.astype(float)[..., None])
 
 
 class Kind:
@@ -101,6 +102,12 @@ class Kind:
         return self._turns.get(TURNS[turn]) or self._turns["front"]
 
 
+@cache
+def built_in_kinds() -> list[Kind]:
+    """The kinds of mask that come with the package, read once in a process."""
+    return read_kinds(BUILT_IN)
+
+
 def read_kinds(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Kind]:
     """The kinds of mask in a file, in a list of files, or in a folder (its .png and .webp files, by name).
 
@@ -110,24 +117,25 @@ def read_kinds(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]])
         FileNotFoundError: there is nothing there.
         ValueError: a file is no picture, has no transparency, or none of its pixels is opaque.
     """
-    files = list(_files(paths))
-    kinds: dict[str, dict[str, Texture]] = {}
-    for file in files:
+    kinds: dict[Path, dict[str, Texture]] = {}
+    for file in _files(paths):
         name, _, turn = file.stem.rpartition("-")
         if not name or turn not in TURNS:
             name, turn = file.stem, "front"
-        kinds.setdefault(name, {})[turn] = Texture(_read(file))
-    for name, turns in kinds.items():
+        kinds.setdefault(file.parent / name, {})[turn] = Texture(_read(file))
+    for path, turns in kinds.items():
         if "front" not in turns:
-            raise ValueError(f"mask {name!r} has only turned pictures: add {name}-front.png")
-    return [Kind(name, turns) for name, turns in kinds.items()]
+            raise ValueError(f"mask {path.name!r} has only turned pictures: add {path.name}-front.png")
+    return [Kind(path.name, turns) for path, turns in kinds.items()]
 
 
 def _files(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Iterable[Path]:
     if not isinstance(paths, (str, os.PathLike)):
-        if not paths:
+        if not isinstance(paths, Iterable):
+            raise TypeError(f"mask_path must be a path, a list of paths or a folder, not {paths!r}")
+        if not (listed := [Path(path) for path in paths]):
             raise ValueError("mask_path is an empty list")
-        return (Path(path) for path in paths)
+        return listed
     path = Path(paths)
     if not path.is_dir():
         return [path]
@@ -140,13 +148,15 @@ def _files(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> 
 def _read(file: Path) -> U8:
     try:
         with Image.open(file) as image:
-            if not image.has_transparency_data:
-                raise ValueError(f"the mask picture {file} has no transparency: it needs an alpha channel, as PNG has")
+            image.load()  # some formats know only then whether they have transparency
+            transparent = image.has_transparency_data
             rgba = cast(U8, np.array(image.convert("RGBA")))
     except FileNotFoundError:
         raise FileNotFoundError(f"no mask picture {file}; leave mask_path out for those of wds_face") from None
-    except (UnidentifiedImageError, IsADirectoryError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"the mask picture {file} cannot be read: {error}") from None
+    if not transparent:
+        raise ValueError(f"the mask picture {file} has no transparency: it needs an alpha channel, as PNG has")
     if rgba[..., 3].max() <= 128:
         raise ValueError(f"the mask picture {file} is transparent everywhere")
     return rgba

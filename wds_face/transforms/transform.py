@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wds_face.transforms.chance import Chance
-from wds_face.transforms.checks import pixels
+from wds_face.transforms.checks import count
 from wds_face.transforms.forms import F32, U8, as_share, image_array, is_pair, mask_array, new_mask, resize_mask, shrink
 
 Draws = Sequence[float]
@@ -60,9 +60,13 @@ class Geometric(Transform):
         array, back = image_array(image)
         visible, mask_back = mask_array(mask)
         draws = self._chance.draw(self.draws)
-        full = self.move(resize_mask(visible, *array.shape[:2]), draws, mask=True)
-        small = visible.shape != array.shape[:2]  # at feature map size: it stays there
-        return back(self.move(array, draws)), mask_back(resize_mask(full, *visible.shape) if small else full)
+        full = resize_mask(visible, *array.shape[:2])
+        moved = self.move(full, draws, mask=True)
+        if moved is full:
+            moved = visible
+        elif visible is not full:  # at feature map size: it stays there
+            moved = resize_mask(moved, *visible.shape)
+        return back(self.move(array, draws)), mask_back(moved)
 
 
 class Occlusion(Transform):
@@ -82,7 +86,7 @@ class Occlusion(Transform):
 
     def __init__(self, mask_size: int | None = None, rng: np.random.Generator | None = None) -> None:
         super().__init__(rng)
-        self.mask_size = None if mask_size is None else pixels("mask_size", mask_size)
+        self.mask_size = None if mask_size is None else count("mask_size", mask_size)
 
     @abstractmethod
     def occlude(self, images: U8, masks: U8, draws: Floats) -> None:
@@ -93,7 +97,10 @@ class Occlusion(Transform):
 
     def shrink(self, masks: U8, size: int, draws: Floats) -> F32:
         """What :meth:`occlude` made of masks that were all 255, at feature map size: float32 [N, size, size]."""
-        return np.stack([shrink(mask, size) for mask in masks])
+        shares = np.empty((len(masks), size, size), np.float32)
+        for share, mask in zip(shares, masks, strict=True):
+            share[...] = shrink(mask, size)
+        return shares
 
     def _occluded(self, image: Any) -> tuple[Any, U8, Floats]:
         array, back = image_array(image)

@@ -19,20 +19,15 @@ from wds_face.transforms.transform import Transform
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 
-# torchvision's v2 moves masks; each of these has a twin of the same name and arguments there.
-_GEOMETRIC = (
-    v1.CenterCrop,
-    v1.ElasticTransform,
-    v1.Pad,
-    v1.RandomAffine,
-    v1.RandomCrop,
-    v1.RandomHorizontalFlip,
-    v1.RandomPerspective,
-    v1.RandomResizedCrop,
-    v1.RandomRotation,
-    v1.RandomVerticalFlip,
-    v1.Resize,
-)
+# Those of torchvision that move pixels: v2's move masks too, and each of v1's has a twin of the same arguments there.
+_GEOMETRIC = frozenset({
+    "CenterCrop", "ElasticTransform", "Pad", "RandomAffine", "RandomCrop", "RandomHorizontalFlip", "RandomPerspective",
+    "RandomResize", "RandomResizedCrop", "RandomRotation", "RandomShortestSize", "RandomVerticalFlip", "RandomZoomOut",
+    "Resize", "ScaleJitter",
+})  # fmt: skip
+
+# Those that move some pixels, or make several images, and have no way to take a mask.
+_UNFOLLOWED = frozenset({"AugMix", "AutoAugment", "FiveCrop", "RandAugment", "TenCrop", "TrivialAugmentWide"})
 
 
 class OcclusionMaskWrapper:
@@ -49,11 +44,11 @@ class OcclusionMaskWrapper:
     Args:
         transform: a callable of an image.
         geometric: says of a callable that wds_face cannot know, such as a function, that it moves pixels. It is then
-            called on the mask too, an image [H, W, 3] of 0 and 255, from the same states of torch's, numpy's and
-            Python's global generators. False keeps the mask still whatever the transform is.
+            called on the mask too, as an image of 255 where it is occluded and 0 elsewhere, from the same states of
+            torch's, numpy's and Python's global generators. False keeps the mask still whatever the transform is.
 
     Raises:
-        TypeError: *transform* cannot be called.
+        TypeError: *transform* cannot be called, or a mask cannot follow it, as it cannot follow ``RandAugment``.
     """
 
     def __init__(self, transform: Callable[..., Any], geometric: bool | None = None) -> None:
@@ -69,23 +64,36 @@ class OcclusionMaskWrapper:
     def __call__(self, given: Any) -> Any:
         return self._step(*given) if is_pair(given) else self.transform(given)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OcclusionMaskWrapper, (self.transform, self.geometric)
+
 
 def _step(transform: Any) -> Step:
     """What a transform does to a pair."""
+    kind = type(transform)
     if isinstance(transform, OcclusionMaskWrapper):
         return transform._step
     if isinstance(transform, Transform):
         return lambda image, mask: transform((image, mask))
-    if isinstance(transform, v2.Transform):
-        return _joint(transform)
-    if isinstance(transform, _GEOMETRIC):
-        return _joint(_twin(transform))
-    if isinstance(transform, (v1.Compose, torch.nn.Sequential)):
+    if isinstance(transform, (v1.Compose, v2.Compose, torch.nn.Sequential)):
         steps = [_step(part) for part in getattr(transform, "transforms", transform)]
         return lambda image, mask: _all(steps, image, mask)
-    if isinstance(transform, (v1.RandomApply, v1.RandomOrder, v1.RandomChoice)):
+    if isinstance(transform, _CHOICES):
         return _some(transform, [_step(part) for part in transform.transforms])
-    return _still(transform)
+    if not kind.__module__.startswith("torchvision."):
+        if isinstance(transform, v2.Transform):
+            return _joint(transform)
+        return _replayed(transform) if any(map(_is_geometric, kind.__mro__)) else _still(transform)
+    if kind.__name__ in _UNFOLLOWED:
+        raise TypeError(f"a mask cannot follow {kind.__name__}: put it before the occlusion")
+    return _joint(_twin(transform)) if _is_geometric(kind) else _still(transform)
+
+
+def _is_geometric(kind: type) -> bool:
+    return kind.__name__ in _GEOMETRIC and kind.__module__.startswith("torchvision.")
+
+
+_CHOICES = (v1.RandomApply, v1.RandomChoice, v1.RandomOrder, v2.RandomApply, v2.RandomChoice, v2.RandomOrder)
 
 
 def _all(steps: list[Step], image: Any, mask: Any) -> tuple[Any, Any]:
@@ -95,15 +103,19 @@ def _all(steps: list[Step], image: Any, mask: Any) -> tuple[Any, Any]:
 
 
 def _some(transform: Any, steps: list[Step]) -> Step:
-    """torchvision's v1 containers draw as they always do, from torch's or Python's generator."""
+    """torchvision's containers draw as they always do: v1's from Python's generator too, v2's from torch's."""
 
     def step(image: Any, mask: Any) -> tuple[Any, Any]:
-        if isinstance(transform, v1.RandomApply):
+        if isinstance(transform, (v1.RandomApply, v2.RandomApply)):
             return (image, mask) if transform.p < torch.rand(1) else _all(steps, image, mask)
         if isinstance(transform, v1.RandomChoice):
             return random.choices(steps, weights=transform.p)[0](image, mask)  # noqa: S311
-        order = list(range(len(steps)))
-        random.shuffle(order)
+        if isinstance(transform, v2.RandomChoice):
+            return steps[int(torch.multinomial(torch.tensor(transform.p), 1))](image, mask)
+        if isinstance(transform, v2.RandomOrder):
+            order = torch.randperm(len(steps)).tolist()
+        else:
+            random.shuffle(order := list(range(len(steps))))
         return _all([steps[i] for i in order], image, mask)
 
     return step
@@ -132,13 +144,15 @@ def _joint(transform: Any) -> Step:
         small = visible.shape if visible.shape != _size(image)[::-1] else None
         full = resize_mask(visible, *_size(image)[::-1]) if small else visible
         # What a rotation or a pad brings in is 0 in a mask, so it travels as what is occluded.
-        occluded = tv_tensors.Mask(torch.from_numpy(1 - full)[None])
+        occluded = given = tv_tensors.Mask(torch.from_numpy(1 - full)[None])
         if isinstance(image, np.ndarray):
             array, image_back = image_array(image)
             moved, occluded = transform(tv_tensors.Image(torch.from_numpy(array.transpose(2, 0, 1))), occluded)
             out = image_back(np.ascontiguousarray(moved.numpy().transpose(1, 2, 0)))
         else:
             out, occluded = transform(image, occluded)
+        if occluded is given:
+            return out, mask
         moved_mask: F32 = 1 - occluded.as_subclass(torch.Tensor)[0].numpy()
         return out, mask_back(resize_mask(moved_mask, *small) if small else moved_mask)
 
@@ -152,13 +166,15 @@ def _replayed(transform: Any) -> Step:
         visible, mask_back = mask_array(mask)
         small = visible.shape if visible.shape != _size(image)[::-1] else None
         full = resize_mask(visible, *_size(image)[::-1]) if small else visible
-        plane = np.repeat(np.rint(full * 255).astype(np.uint8)[..., None], 3, 2)
+        # As in _joint, what the callable fills in is black, and so not occluded.
+        plane = np.repeat(np.rint((1 - full) * 255).astype(np.uint8)[..., None], 3, 2)
         before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 (the user's own)
         out = transform(image)
         torch.set_rng_state(before[0])
         np.random.set_state(before[1])  # noqa: NPY002
         random.setstate(before[2])
-        moved_mask, _ = mask_array(_plane(transform(_alike(plane, image))))
+        occluded = _plane(transform(_alike(plane, image)))
+        moved_mask: F32 = 1 - mask_array(occluded)[0]
         return out, mask_back(resize_mask(moved_mask, *small) if small else moved_mask)
 
     return step
@@ -190,9 +206,9 @@ def _size(image: Any) -> tuple[int, int]:
 
 
 def _twin(transform: Any) -> Any:
-    """The v2 transform that does what one of v1 does, by its name and its attributes."""
+    """The transform of v2 that does what this one of torchvision's does, and fills masks with 0: not occluded."""
     twin = getattr(v2, type(transform).__name__)
     known = {name: getattr(transform, name) for name in inspect.signature(twin).parameters if hasattr(transform, name)}
-    if "fill" in known:  # of the image only
+    if not isinstance(known.get("fill", {}), dict):
         known["fill"] = {tv_tensors.Mask: 0, "others": known["fill"]}
     return twin(**known)

@@ -1,0 +1,171 @@
+"""Mask pictures: those of wds_face, and how those of others are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from wds_face.transforms import MedicalMaskOcclusion
+from wds_face.transforms.textures import BUILT_IN, TURNS, Texture, level_numbers, level_sizes, read_kinds
+
+U8 = npt.NDArray[np.uint8]
+
+
+def write(path: Path, color: tuple[int, int, int] = (90, 150, 200), mode: str = "RGBA") -> Path:
+    path.parent.mkdir(exist_ok=True)
+    image = Image.new("RGBA", (30, 20), (*color, 255))
+    image.putpixel((0, 0), (*color, 0))  # WebP leaves out an alpha channel of nothing but 255
+    image.convert(mode).save(path)
+    return path
+
+
+# Built in
+
+
+def test_four_kinds_from_three_sides() -> None:
+    files = {path.stem for path in BUILT_IN.glob("*.png")}
+    kinds = {stem.rpartition("-")[0] for stem in files}
+    assert len(kinds) == 4
+    assert files == {f"{kind}-{turn}" for kind in kinds for turn in TURNS}
+
+
+@pytest.mark.parametrize("path", sorted(BUILT_IN.glob("*.png")), ids=lambda path: path.stem)
+def test_built_in_pictures_are_large_and_transparent_around_a_mask(path: Path) -> None:
+    with Image.open(path) as picture:
+        assert picture.mode == "RGBA"
+        assert picture.width >= 512
+        alpha = np.array(picture.getchannel("A"))
+    assert 0.3 < (alpha > 128).mean() < 0.95
+    assert (alpha == 0).any()
+    high, wide = alpha.shape
+    assert (alpha[int(high * 0.4) : int(high * 0.7), int(wide * 0.4) : int(wide * 0.6)] == 255).all(), "over the mouth"
+
+
+def test_built_in_pictures_differ_by_kind_and_turn() -> None:
+    small = {path.stem: np.array(Image.open(path).convert("RGBA").resize((40, 30))) for path in BUILT_IN.glob("*.png")}
+    names = sorted(small)
+    for number, name in enumerate(names):
+        for other in names[number + 1 :]:
+            assert np.abs(small[name].astype(int) - small[other]).mean() > 2, (name, other)
+
+
+def test_kinds_are_read_with_all_their_turns() -> None:
+    kinds = read_kinds(BUILT_IN)
+    assert [kind.name for kind in kinds] == sorted(kind.name for kind in kinds)
+    for kind in kinds:
+        assert len({id(kind.turned(turn)) for turn in range(3)}) == 3
+
+
+# Reading
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_every_mode_with_an_alpha_channel_is_read(mode: str, tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    image = Image.new("RGBA", (30, 20), (90, 90, 90, 255))
+    image.putpixel((0, 0), (0, 0, 0, 0))
+    if mode == "PA":
+        quantized = image.quantize(4)
+        assert "transparency" in quantized.info or quantized.mode == "P"
+        quantized.save(path)
+    else:
+        image.convert(mode).save(path)
+    (kind,) = read_kinds(path)
+    assert kind.turned(0).size == (20, 30)
+
+
+def test_webp_is_read(tmp_path: Path) -> None:
+    (kind,) = read_kinds(write(tmp_path / "mask.webp"))
+    assert kind.name == "mask"
+
+
+def test_a_folder_is_read_by_name(tmp_path: Path) -> None:
+    for name in ("b.png", "a.png", "c-front.png", "c-left.png", "d.WEBP"):
+        write(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no mask")
+    assert [kind.name for kind in read_kinds(tmp_path)] == ["a", "b", "c", "d"]
+    assert [kind.name for kind in read_kinds(str(tmp_path))] == ["a", "b", "c", "d"]
+
+
+def test_a_list_is_read_in_its_order(tmp_path: Path) -> None:
+    paths = [write(tmp_path / "z.png"), str(write(tmp_path / "a.png"))]
+    assert [kind.name for kind in read_kinds(paths)] == ["z", "a"]
+
+
+def test_turns_that_are_missing_are_seen_from_the_front(tmp_path: Path) -> None:
+    (kind,) = read_kinds([write(tmp_path / "m-front.png"), write(tmp_path / "m-right.png")])
+    assert kind.turned(0) is kind.turned(1)
+    assert kind.turned(2) is not kind.turned(0)
+
+
+def test_files_of_one_name_in_two_folders_are_two_kinds(tmp_path: Path) -> None:
+    paths = [write(tmp_path / "blue" / "mask.png", (0, 0, 255)), write(tmp_path / "red" / "mask.png", (255, 0, 0))]
+    assert len(read_kinds(paths)) == 2
+
+
+def test_a_kind_without_a_front_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"mask 'm' has only turned pictures: add m-front\.png"):
+        read_kinds([write(tmp_path / "m-left.png")])
+
+
+def test_a_name_that_is_only_a_turn_is_a_kind(tmp_path: Path) -> None:
+    (kind,) = read_kinds(write(tmp_path / "front.png"))
+    assert kind.name == "front"
+
+
+def test_pictures_without_alpha_are_refused_by_name(tmp_path: Path) -> None:
+    for mode in ("RGB", "L", "1"):
+        with pytest.raises(ValueError, match=r"plain\.png has no transparency"):
+            read_kinds(write(tmp_path / "plain.png", mode=mode))
+
+
+# Levels
+
+
+def test_levels_are_never_enlarged_and_have_texels_enough() -> None:
+    sizes = np.array([[40, 60], [400, 600], [4000, 6000]])
+    for height, width in ((1.0, 1.0), (20.0, 30.0), (80.0, 120.0), (800.0, 1200.0)):
+        numbers = level_numbers(sizes, np.full(3, height), np.full(3, width))
+        made = level_sizes(sizes, numbers)
+        assert (made <= sizes).all()
+        assert ((made[:, 0] >= 1.4 * height) | (made == sizes).all(1)).all() or height == 1, "rounded"
+        assert (made.prod(1) <= np.maximum(4 * 1.3 * height * width, 4)).all() or height == 1
+
+
+@pytest.mark.parametrize("number", [0, -1, -5, -20])
+def test_a_level_has_its_size_and_a_transparent_border(number: int) -> None:
+    texture = Texture(np.full((60, 90, 4), 255, np.uint8))
+    level = texture.level(number)
+    high, wide = level_sizes(np.array([60, 90]), np.array(number)).astype(int)
+    assert level.shape == (high + 2, wide + 2)
+    assert (level[1:-1, 1:-1] >> 8 == 255).all(), "what is opaque stays so to its edge"
+    for edge in (level[0], level[-1], level[:, 0], level[:, -1]):
+        assert not (edge >> 8).any()
+
+
+def test_colors_are_those_of_the_picture() -> None:
+    rgba = np.zeros((120, 160, 4), np.uint8)
+    rgba[..., 3] = 255
+    rgba[:, :80, :3], rgba[:, 80:, :3] = (200, 40, 60), (30, 90, 210)
+    texture = Texture(rgba)
+    for number in (0, -2, -4):
+        level = texture.level(number)
+        left, right = (texture.palette[level[level.shape[0] // 2, column] & 255] for column in (4, -5))
+        assert np.abs(left.astype(int) - (200, 40, 60)).max() <= 3
+        assert np.abs(right.astype(int) - (30, 90, 210)).max() <= 3
+
+
+def test_what_is_transparent_lends_no_color_to_the_edge(tmp_path: Path) -> None:
+    # green where nothing is seen: a fringe of it would mean that alpha was not multiplied in
+    picture = np.zeros((200, 300, 4), np.uint8)
+    picture[...] = 0, 255, 0, 0
+    picture[30:170, 40:260] = 200, 200, 200, 255
+    Image.fromarray(picture).save(tmp_path / "own.png")
+    out, _ = MedicalMaskOcclusion(tmp_path / "own.png", 1, rng=np.random.default_rng(0))(
+        np.full((112, 112, 3), 150, np.uint8)
+    )
+    assert np.ptp(out.astype(int), 2).max() <= 2
