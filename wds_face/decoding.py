@@ -18,4 +18,7 @@ def decode(data: Buffer) -> npt.NDArray[np.uint8] | None:
     """uint8 RGB [H, W, 3]; None for what is no image."""
     if not len(data):
         return None
-    return cast("npt.NDArray[np.uint8] | None", cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS))
+    try:
+        return cast("npt.NDArray[np.uint8] | None", cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS))
+    except cv2.error:  # it says that it has more pixels than OpenCV takes
+        return None

@@ -127,7 +127,7 @@ def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
         (["preview", "{tmp}/none", "-o", "{tmp}/a.png"], 1, "give a folder of images, a .rec file, or shards"),
         (["preview", "{tmp}", "-o", "{tmp}/a.png"], 1, "holds no image that can be decoded"),
         (["preview", "{faces}", "-o", "{tmp}/a.xyz"], 2, "named '.xyz'; try .png"),
-        (["preview", "{faces}", "-o", "{tmp}/none/a.png"], 1, "none"),
+        (["preview", "{faces}", "-o", "{tmp}/none/a.png"], 2, "there is no folder"),
         (["preview", "{faces}", "-n", "0"], 2, "--faces"),
         (["convert", "imagefolder", "{faces}"], 2, "Missing argument 'DEST'"),
         (["convert", "imagefolder", "{faces}", "{tmp}/out", "--shard-size", "big"], 2, "write it like 64MB"),

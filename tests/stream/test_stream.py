@@ -202,6 +202,15 @@ def test_what_does_not_fit_is_said_at_once(shards: Path) -> None:
         next(iter(PKStream(shards, p=2, k=2, transform=lambda image: image)))
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"p": 0}, {"p": 2.5}, {"k": -1}, {"k": True}, {"bufsize": 0}, {"seed": -1}, {"seed": "a"}, {"seed": 1 << 32}],
+)
+def test_numbers_out_of_range_are_refused_at_once(shards: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"^{next(iter(wrong))} must be a whole number"):
+        PKStream(shards, **{"p": 2, "k": 2, **wrong})
+
+
 def test_no_data_set(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no index\.json"):
         PKStream(tmp_path, p=2, k=2)

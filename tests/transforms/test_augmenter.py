@@ -326,7 +326,7 @@ def test_what_is_no_probability_is_one_clear_error(name: str, value: Any) -> Non
 
 @pytest.mark.parametrize("jitter", [-0.1, 1.1, float("nan"), "0.2", None])
 def test_jitters_out_of_range_are_one_clear_error(jitter: Any) -> None:
-    with pytest.raises(ValueError, match=r"^jitter must .*\[0, 1\]"):
+    with pytest.raises(ValueError, match=r"^jitter must be from 0 to 1"):
         Augmenter(jitter=jitter)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import zlib
 from typing import Any
 
 import cv2
@@ -213,3 +214,16 @@ def test_a_flipped_batch_is_aligned() -> None:
     assert np.array_equal((images == 255).all(3), masks == 0)
     assert isinstance(RandomOcclusion(), Occlusion)
     assert cv2.countNonZero(masks[0]) < 112 * 112
+
+
+def test_the_occlusion_must_see_rgb_as_the_batch_does() -> None:
+    with pytest.raises(ValueError, match="the occlusion must have channels='rgb'"):
+        BatchTransform(occlusion=MedicalMaskOcclusion(channels="bgr"))
+
+
+def test_an_image_too_large_for_opencv_is_one_that_cannot_be_decoded() -> None:
+    header = b"IHDR" + (40000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
+    chunk = b"\0\0\0\x0d" + header + zlib.crc32(header).to_bytes(4, "big")
+    data = b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IEND\xaeB`\x82"
+    with pytest.raises(UndecodableError):
+        BatchTransform()([data], np.random.default_rng(0))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -441,3 +445,20 @@ def test_other_images_of_a_batch_are_untouched() -> None:
             transform.occlude(alone, its, row[None])
             assert np.array_equal(alone[0], image)
             assert np.array_equal(its[0], mask)
+
+
+@pytest.mark.parametrize("damage", ["empty", "unwritable"])
+def test_a_damaged_or_missing_cache_of_compiled_code_is_no_obstacle(tmp_path: Path, damage: str) -> None:
+    package = Path(__file__).parents[2] / "wds_face/transforms"
+    shutil.copy(package / "paste.py", tmp_path / "own_paste.py")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import own_paste; print(own_paste.paste)"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    if damage == "empty":
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+        for file in (tmp_path / "cache").rglob("*.nb?"):
+            file.write_bytes(b"")
+        assert list((tmp_path / "cache").rglob("*.nbi"))
+    else:
+        (tmp_path / "cache").write_bytes(b"a file, where a folder should be")
+    run = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert "paste" in run.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -169,3 +170,18 @@ def test_what_is_transparent_lends_no_color_to_the_edge(tmp_path: Path) -> None:
         np.full((112, 112, 3), 150, np.uint8)
     )
     assert np.ptp(out.astype(int), 2).max() <= 2
+
+
+def test_two_pictures_of_one_kind_from_one_side_are_one_clear_error(tmp_path: Path) -> None:
+    write(tmp_path / "a.png")
+    write(tmp_path / "a-front.png")
+    with pytest.raises(ValueError, match="two mask pictures of 'a' from the front"):
+        read_kinds(tmp_path)
+
+
+def test_masks_of_the_package_are_not_sent_to_other_processes() -> None:
+    assert len(pickle.dumps(MedicalMaskOcclusion())) < 10_000
+    image = np.full((112, 112, 3), 120, np.uint8)
+    ours = MedicalMaskOcclusion(prob=1, channels="bgr", rng=np.random.default_rng(1))
+    theirs = pickle.loads(pickle.dumps(ours))
+    assert np.array_equal(ours(image)[0], theirs(image)[0])

@@ -253,11 +253,66 @@ def test_normalize_and_erasing_leave_the_mask_alone(module: Any) -> None:
     assert torch.equal(same, mask)
 
 
-@pytest.mark.filterwarnings("ignore:RandomErasing")
 @pytest.mark.parametrize("module", [v1, v2], ids=["v1", "v2"])
-def test_torchvisions_erasing_leaves_the_mask_alone(module: Any) -> None:
-    image, mask = torch.rand(3, 112, 112), torch.ones(1, 112, 112)
-    assert torch.equal(Wrapper(module.RandomErasing(1))((image, mask))[1], mask)
+@pytest.mark.parametrize("name", ["RandomErasing", "RandAugment", "AutoAugment", "TrivialAugmentWide", "AugMix"])
+def test_what_no_mask_can_follow_is_refused_at_once(module: Any, name: str) -> None:
+    with pytest.raises(TypeError, match=f"a mask cannot follow {name}"):
+        Wrapper(module.Compose([module.RandomHorizontalFlip(), getattr(module, name)()]))
+
+
+def test_a_pair_is_padded_as_a_lone_image_is() -> None:
+    image, mask = Image.fromarray(colored()), np.full((112, 112), 255, np.uint8)
+    for module in (v1, v2):
+        for padding in ((0, 0, 8, 0), (4, 20), 3):
+            crop = module.RandomCrop((112, 112 if padding == (4, 20) else 116), padding=padding)
+            torch.manual_seed(3)
+            alone = np.asarray(crop(image))
+            torch.manual_seed(3)
+            out, _ = Wrapper(crop)((image, mask))
+            black = (alone == 0).all(2).all(0).sum(), (np.asarray(out) == 0).all(2).all(0).sum()
+            assert np.asarray(out).shape == alone.shape
+            assert abs(int(black[0]) - int(black[1])) <= 8
+
+
+class Derived(v2.RandomRotation):
+    """Somebody's own."""
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        v2.RandomRotation(30, fill={"others": 255}),
+        v2.RandomRotation(30, fill={Image.Image: (255, 255, 255), tv_tensors.Mask: 1}),
+        Derived(30, fill=255),
+    ],
+    ids=["dict", "dict with mask", "derived"],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_fills_of_any_form_are_visible(transform: Any, dtype: Any) -> None:
+    mask = np.full((112, 112), 255 if dtype == np.uint8 else 1, dtype)
+    mask[50:60] = 0
+    torch.manual_seed(1)
+    _, moved = Wrapper(transform)((Image.fromarray(colored()), mask))
+    assert set(np.unique(moved)) == {0, mask.max()}
+    assert moved[[0, 0, -1, -1], [0, -1, 0, -1]].min() == mask.max(), "corners are rotated in"
+
+
+def test_conversion_within_a_compose_takes_the_mask_too() -> None:
+    image, mask = Image.fromarray(colored()), Image.new("L", (112, 112), 255)
+    for module in (v1, v2):
+        out, moved = Wrapper(module.Compose([module.RandomHorizontalFlip(), ToTensorWithMask()]))((image, mask))
+        assert isinstance(out, torch.Tensor)
+        assert isinstance(moved, torch.Tensor)
+        assert moved.shape == (1, 112, 112)
+
+
+@pytest.mark.parametrize("side", [90, 96, 100, 112])
+def test_a_small_mask_survives_any_number_of_flips(side: int) -> None:
+    mask = (np.random.default_rng(0).random((7, 7)) < 0.5).astype(np.float32)
+    pair: Any = Image.fromarray(colored(side, side)), mask
+    for _ in range(6):
+        pair = Wrapper(v2.RandomHorizontalFlip(1))(pair)
+    assert np.array_equal(pair[1], mask)
 
 
 def test_a_v2_lambda_is_a_function_of_the_image() -> None:

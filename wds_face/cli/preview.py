@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import click
 
@@ -24,7 +25,7 @@ import click
     type=click.Choice(["arcface", "casia"]),
     default="arcface",
     show_default=True,
-    help="Where nose and mouth are: faces aligned to 112 x 112, or to 96 x 112.",
+    help="Where nose and mouth are: in the middle of 112 x 112 (insightface), or 8 px further left.",
 )
 @click.option("--scale", type=click.IntRange(1, 8), default=1, show_default=True, help="Enlarge the images.")
 def preview(*, src: str, output: str, faces: int, seed: int, points: str, scale: int) -> None:  # fmt: skip
@@ -36,7 +37,7 @@ def preview(*, src: str, output: str, faces: int, seed: int, points: str, scale:
     Examples:
       wds-face preview shards/ -o sheet.png
       wds-face preview faces_emore/ -o sheet.jpg -n 16 --seed 3
-      wds-face preview aligned96/ --points casia --scale 2
+      wds-face preview casia/ --points casia --scale 2
     """
     import numpy as np  # noqa: PLC0415 (keeps --help fast)
 
@@ -50,6 +51,8 @@ def preview(*, src: str, output: str, faces: int, seed: int, points: str, scale:
         kind_of(output)
     except ValueError as error:
         raise click.BadParameter(f"{error}.", param_hint="--output") from None
+    if not Path(output).absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {Path(output).parent}.", param_hint="--output")
     rng = np.random.default_rng(seed)
     decoded = (decode(data) for _, data in peek(src, rng))
     chosen = list(itertools.islice((image for image in decoded if image is not None), faces))

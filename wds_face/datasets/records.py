@@ -21,6 +21,7 @@ from wds_face.images import MAX_PIXELS
 from wds_face.recordio import RecordReader, unpack
 from wds_face.sources.records import ImageRecords, image_records, record_file
 from wds_face.transforms import Augmenter
+from wds_face.transforms.forms import image_array
 
 
 class BaseMXDataset(Dataset[Any]):
@@ -174,4 +175,6 @@ def _decode(data: bytes) -> Image.Image:
     with Image.open(io.BytesIO(data)) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+        if image.mode.startswith("I"):  # 16 bits, which PIL cuts off at 255
+            return Image.fromarray(image_array(image)[0])
         return image.convert("RGB")

@@ -22,6 +22,10 @@ from wds_face.stream.collate import Sample, collate_arrays, collate_transformed
 from wds_face.stream.grouper import pk_batched
 from wds_face.transforms import Augmenter, Occlusion
 from wds_face.transforms.batch import BatchTransform
+from wds_face.transforms.checks import count
+
+# What a generator is for: behind the other numbers, as trailing zeros would not count.
+_ORDER, _GROUPS, _BATCH = 1, 2, 3
 
 _Collate = Callable[[list[Sample], np.random.Generator], tuple[torch.Tensor, ...]]
 
@@ -42,7 +46,8 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         url: the data set's folder, a path or an fsspec URL.
         p: identities in a batch.
         k: images of each.
-        augmenter: changes images first.
+        augmenter: changes images first. It, too, sees RGB, and draws from the stream's seed, not from an ``rng`` of
+            its own.
         occlusion: puts something in front of them last.
         flip: how likely an image is to be flipped left to right.
         transform: instead of these three, a callable of a PIL image that returns a tensor, or a tensor and its mask.
@@ -76,6 +81,10 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         image_size: int = 112,
         storage_options: dict[str, Any] | None = None,
     ) -> None:
+        p, k = count("p", p), count("k", k)
+        bufsize = None if bufsize is None else count("bufsize", bufsize)
+        if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 1 << 32:
+            raise ValueError(f"seed must be a whole number from 0 to 2**32 - 1, not {seed!r}")
         if output not in {"float", "uint8"} or channels not in {"rgb", "bgr"}:
             raise ValueError(f'output is "float" or "uint8", channels "rgb" or "bgr", not {output!r} and {channels!r}')
         if transform is not None and (augmenter is not None or occlusion is not None or flip):
@@ -123,7 +132,7 @@ class _Runs:
         self.rows, self.p, self.seed, self.epoch = index.identities, p, seed, epoch
 
     def __call__(self) -> Iterator[np.void]:
-        rng = np.random.default_rng([self.seed, int(self.epoch)])
+        rng = np.random.default_rng([self.seed, int(self.epoch), _ORDER])
         shards = int(self.rows["shard"].max()) + 1
         # by a random rank of the shard, then by a random number
         order = np.lexsort((rng.random(len(self.rows)), rng.permutation(shards)[self.rows["shard"]]))
@@ -172,7 +181,7 @@ class _Seeded:
 
     def __call__(self, samples: Iterable[Sample]) -> Iterator[list[Sample]]:
         worker = get_worker_info()
-        entropy = [self.seed, int(self.epoch), worker.id if worker else 0]
+        entropy = [self.seed, int(self.epoch), worker.id if worker else 0, _GROUPS]
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         yield from pk_batched(self.p, self.k, bufsize=self.bufsize, seed=seed)(samples)
 
@@ -186,5 +195,5 @@ class _Collated:
     def __call__(self, batches: Iterable[list[Sample]]) -> Iterator[tuple[torch.Tensor, ...]]:
         worker = get_worker_info()
         for number, samples in enumerate(batches):
-            entropy = [self.seed, int(self.epoch), worker.id if worker else 0, number]
+            entropy = [self.seed, int(self.epoch), worker.id if worker else 0, number, _BATCH]
             yield self.collate(samples, np.random.default_rng(entropy))

@@ -7,7 +7,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
-from wds_face.transforms.checks import probability, span
+from wds_face.transforms.checks import between, probability
 from wds_face.transforms.forms import U8
 from wds_face.transforms.rect import ASPECT, cut, place
 from wds_face.transforms.resize import NEAREST, resize, sketch
@@ -58,7 +58,7 @@ class Augmenter(Geometric):
         self.crop_prob = probability("crop_prob", crop_prob)
         self.photometric_prob = probability("photometric_prob", photometric_prob)
         self.low_res_prob = probability("low_res_prob", low_res_prob)
-        self.jitter, _ = span("jitter", (jitter, 1.0), 0.0, 1.0)
+        self.jitter = between("jitter", jitter, 0.0, 1.0)
 
     @staticmethod
     def adaface(

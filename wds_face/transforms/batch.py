@@ -57,6 +57,8 @@ class BatchTransform:
             raise TypeError(f"augmenter must be a wds_face.Augmenter, not {augmenter!r}")
         if occlusion is not None and not isinstance(occlusion, Occlusion):
             raise TypeError(f"occlusion must be one of wds_face's occlusions, not {occlusion!r}")
+        if getattr(occlusion, "channels", "rgb") != "rgb":
+            raise ValueError("in a batch images are RGB until they go out: the occlusion must have channels='rgb'")
         self.augmenter, self.occlusion = augmenter, occlusion
         self.flip = probability("flip", flip)
         self.image_size = count("image_size", image_size)

@@ -29,6 +29,17 @@ def span(name: str, value: Sequence[float], lowest: float, highest: float) -> tu
     return float(low), float(high)
 
 
+def between(name: str, value: float, lowest: float, highest: float) -> float:
+    """*value*, if it lies between these.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not isinstance(value, Real) or not lowest <= value <= highest:
+        raise ValueError(f"{name} must be from {lowest:g} to {highest:g}, not {value!r}")
+    return float(value)
+
+
 def count(name: str, value: int) -> int:
     """*value*, if it is a whole number, of pixels or of other things.
 

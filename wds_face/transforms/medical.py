@@ -28,10 +28,9 @@ class MedicalMaskOcclusion(Occlusion):
     above 128. Without a medical mask (one time in 1 - prob) the mask is 255 everywhere.
 
     The three points are moved by up to 3 px each way. The picture is drawn 4 mouth widths wide and 4 times as high as
-    the mouth is below the nose, times 0.95 to 1.10, turned by up to 7 degrees, centred on the nose and 25 px above
-    it, and
-    shifted by up to 5 px each way: all uniform, and in pixels of a 112 x 112 image. If the nose has come to lie off the
-    middle of the mouth, the picture of a turned face is taken. Brightness follows that of the face, within +-15 %,
+    the mouth is below the nose, times 0.95 to 1.10, turned by up to 7 degrees, centred on the nose and 25 px above it,
+    and shifted by up to 5 px each way: all uniform, and in pixels of a 112 x 112 image. If the nose has come to lie off
+    the middle of the mouth, the picture of a turned face is taken. Brightness follows that of the face, within +-15 %,
     colours vary by +-5 %, and a grey photograph gets a grey mask.
 
     What differs from the text it follows: points, offsets and the 25 px scale with the image; a mask that is
@@ -71,9 +70,17 @@ class MedicalMaskOcclusion(Occlusion):
         if channels not in {"rgb", "bgr"}:
             raise ValueError(f'channels must be "rgb" or "bgr", not {channels!r}')
         self.channels = channels
-        self.kinds = built_in_kinds() if mask_path is None else read_kinds(mask_path)
+        self.mask_path = mask_path
+        self.kinds = built_in_kinds() if mask_path is None else tuple(read_kinds(mask_path))
         self._textures = [kind.turned(turn) for kind in self.kinds for turn in range(len(TURNS))]
         self._sizes = np.array([texture.size for texture in self._textures])
+
+    def __reduce__(self) -> Any:
+        if self.mask_path is not None:
+            return super().__reduce__()
+        # Without the 20 MB of the masks that the package has: another process reads them itself.
+        state = {name: value for name, value in self.__dict__.items() if name not in {"kinds", "_textures", "_sizes"}}
+        return type(self), (), state
 
     def occlude(self, images: U8, masks: U8, draws: Floats) -> None:
         """See :meth:`Occlusion.occlude`."""

@@ -17,7 +17,7 @@ def _compiled(signature: str) -> Callable[[Any], Any]:
     def compile_(function: Any) -> Any:
         try:
             return njit(signature, cache=True)(function)
-        except RuntimeError:  # neither the package's folder nor a home can be written to
+        except Exception:  # no folder can be written to, the disk is full, or what is there is damaged
             return njit(signature)(function)
 
     return compile_

@@ -12,7 +12,8 @@ Point = tuple[float, float]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-#: Nose tip, left and right mouth corner (in the image), in pixels of a 112 x 112 image: the template of faces 96 wide.
+#: Nose tip, left and right mouth corner (in the image), in pixels of a 112 x 112 image that was aligned to the older
+#: template, made for 96 x 112 and not moved to the middle of the wider image.
 CASIA_WEBFACE: tuple[Point, ...] = ((48.0252, 71.7366), (33.5493, 92.3655), (62.7299, 92.2041))
 
 #: The same points 8 px further right: the template of faces aligned to 112 x 112 (insightface's ``arcface_dst``).
@@ -109,8 +110,8 @@ def checked_points(points: Sequence[Point]) -> tuple[Point, ...]:
         (nx, ny), (lx, ly), (rx, ry) = ((float(x), float(y)) for x, y in points)
     except (TypeError, ValueError):
         raise ValueError(f"ref_points must be (x, y) of nose, left and right mouth corner, not {points!r}") from None
-    if not all(map(math.isfinite, (nx, ny, lx, ly, rx, ry))):
-        raise ValueError(f"ref_points must be finite, not {points!r}")
+    if not all(abs(number) < 1e6 for number in (nx, ny, lx, ly, rx, ry)):
+        raise ValueError(f"ref_points must be pixels of a {SIZE} x {SIZE} image, not {points!r}")
     if min(ly, ry) - ny <= 2 * _JITTER or rx - lx <= 2 * _JITTER:
         raise ValueError(
             f"ref_points must have the nose more than {2 * _JITTER:g} px above the mouth and its left corner that far "

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from wds_face.transforms.checks import count, span
+from wds_face.transforms.checks import between, count
 from wds_face.transforms.resize import NEAREST, cv2_filter, resize
 from wds_face.transforms.transform import Draws, Geometric
 
@@ -72,7 +72,7 @@ class RandomSizedRectCrop(Geometric):
     ) -> None:
         super().__init__(rng)
         self.height, self.width = count("height", height), count("width", width)
-        self.crop_factor, _ = span("crop_factor", (crop_factor, 1.0), 1e-3, 1.0)
+        self.crop_factor = between("crop_factor", crop_factor, 1e-3, 1.0)
         self._filter = cv2_filter(interpolation)
 
     def move(self, plane: Any, draws: Draws, *, mask: bool = False) -> Any:

@@ -31,7 +31,7 @@ class ToTensorWithMask:
 def normalize(images: torch.Tensor) -> torch.Tensor:
     """uint8 images, any shape, any device -> float32 in [-1, 1]: (x / 255 - 0.5) / 0.5, as face models have them.
 
-    The result has the memory format of *images*, and is to the bit what ``ToTensor`` and ``Normalize`` make.
+    The result has the memory format of *images*; on a CPU it is to the bit what ``ToTensor`` and ``Normalize`` make.
 
     Raises:
         TypeError: *images* are not uint8.

@@ -103,9 +103,9 @@ class Kind:
 
 
 @cache
-def built_in_kinds() -> list[Kind]:
+def built_in_kinds() -> tuple[Kind, ...]:
     """The kinds of mask that come with the package, read once in a process."""
-    return read_kinds(BUILT_IN)
+    return tuple(read_kinds(BUILT_IN))
 
 
 def read_kinds(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Kind]:
@@ -122,7 +122,9 @@ def read_kinds(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]])
         name, _, turn = file.stem.rpartition("-")
         if not name or turn not in TURNS:
             name, turn = file.stem, "front"
-        kinds.setdefault(file.parent / name, {})[turn] = Texture(_read(file))
+        if turn in (turns := kinds.setdefault(file.parent / name, {})):
+            raise ValueError(f"two mask pictures of {name!r} from the {turn}: {file} and another")
+        turns[turn] = Texture(_read(file))
     for path, turns in kinds.items():
         if "front" not in turns:
             raise ValueError(f"mask {path.name!r} has only turned pictures: add {path.name}-front.png")

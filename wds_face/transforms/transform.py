@@ -73,7 +73,8 @@ class Occlusion(Transform):
     """Something in front of the face.
 
     Of an image it makes a pair with the mask. To a pair it adds: what was occluded stays so, and the mask keeps its
-    size and form.
+    size and form. Visible shares are multiplied: where both are shares of a cell, that is what to expect of two
+    occlusions that know nothing of each other.
 
     Args:
         mask_size: None for masks of the image's size, uint8, 255 visible and 0 occluded; n for float32 [n, n], the
@@ -122,4 +123,4 @@ class Occlusion(Transform):
             share = resize_mask(as_share(added[0]), height, width)
         else:
             share = self.shrink(added, height, draws)[0]
-        return out, mask_back(np.minimum(visible, share))
+        return out, mask_back(visible * share)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -15,19 +16,24 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from wds_face.transforms.forms import F32, image_array, is_pair, mask_array, resize_mask
+from wds_face.transforms.tensors import ToTensorWithMask
 from wds_face.transforms.transform import Transform
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 
-# Those of torchvision that move pixels: v2's move masks too, and each of v1's has a twin of the same arguments there.
+# Those of torchvision that move pixels: v2's move masks too, and each of v1's has a twin there.
 _GEOMETRIC = frozenset({
     "CenterCrop", "ElasticTransform", "Pad", "RandomAffine", "RandomCrop", "RandomHorizontalFlip", "RandomPerspective",
     "RandomResize", "RandomResizedCrop", "RandomRotation", "RandomShortestSize", "RandomVerticalFlip", "RandomZoomOut",
     "Resize", "ScaleJitter",
 })  # fmt: skip
 
-# Those that move some pixels, or make several images, and have no way to take a mask.
-_UNFOLLOWED = frozenset({"AugMix", "AutoAugment", "FiveCrop", "RandAugment", "TenCrop", "TrivialAugmentWide"})
+_FLIPS = frozenset({"RandomHorizontalFlip", "RandomVerticalFlip"})
+
+# Those that move or hide some pixels, or make several images, and have no way to take a mask.
+_UNFOLLOWED = frozenset({
+    "AugMix", "AutoAugment", "FiveCrop", "RandAugment", "RandomErasing", "TenCrop", "TrivialAugmentWide",
+})  # fmt: skip
 
 
 class OcclusionMaskWrapper:
@@ -73,7 +79,7 @@ def _step(transform: Any) -> Step:
     kind = type(transform)
     if isinstance(transform, OcclusionMaskWrapper):
         return transform._step
-    if isinstance(transform, Transform):
+    if isinstance(transform, (Transform, ToTensorWithMask)):
         return lambda image, mask: transform((image, mask))
     if isinstance(transform, (v1.Compose, v2.Compose, torch.nn.Sequential)):
         steps = [_step(part) for part in getattr(transform, "transforms", transform)]
@@ -82,11 +88,14 @@ def _step(transform: Any) -> Step:
         return _some(transform, [_step(part) for part in transform.transforms])
     if not kind.__module__.startswith("torchvision."):
         if isinstance(transform, v2.Transform):
-            return _joint(transform)
+            return _joint(_unfilled(transform))
         return _replayed(transform) if any(map(_is_geometric, kind.__mro__)) else _still(transform)
     if kind.__name__ in _UNFOLLOWED:
-        raise TypeError(f"a mask cannot follow {kind.__name__}: put it before the occlusion")
-    return _joint(_twin(transform)) if _is_geometric(kind) else _still(transform)
+        raise TypeError(f"a mask cannot follow {kind.__name__}: put it before the occlusion, outside of the wrapper")
+    if not _is_geometric(kind):
+        return _still(transform)
+    joint = transform if isinstance(transform, v2.Transform) else _twin(transform)
+    return _joint(_unfilled(joint), flips=kind.__name__ in _FLIPS)
 
 
 def _is_geometric(kind: type) -> bool:
@@ -136,25 +145,24 @@ def _still(transform: Any, *, sure: bool = False) -> Step:
     return step
 
 
-def _joint(transform: Any) -> Step:
-    """A transform of torchvision's v2, which takes a mask with the image."""
+def _joint(transform: Any, *, flips: bool = False) -> Step:
+    """A transform of torchvision's v2, which takes a mask with the image; a flip takes one of any size."""
 
     def step(image: Any, mask: Any) -> tuple[Any, Any]:
         visible, mask_back = mask_array(mask)
-        small = visible.shape if visible.shape != _size(image)[::-1] else None
-        full = resize_mask(visible, *_size(image)[::-1]) if small else visible
+        full = visible if flips else resize_mask(visible, *_size(image)[::-1])
         # What a rotation or a pad brings in is 0 in a mask, so it travels as what is occluded.
         occluded = given = tv_tensors.Mask(torch.from_numpy(1 - full)[None])
         if isinstance(image, np.ndarray):
             array, image_back = image_array(image)
-            moved, occluded = transform(tv_tensors.Image(torch.from_numpy(array.transpose(2, 0, 1))), occluded)
-            out = image_back(np.ascontiguousarray(moved.numpy().transpose(1, 2, 0)))
+            shifted, occluded = transform(tv_tensors.Image(torch.from_numpy(array.transpose(2, 0, 1))), occluded)
+            out = image_back(np.ascontiguousarray(shifted.numpy().transpose(1, 2, 0)))
         else:
             out, occluded = transform(image, occluded)
         if occluded is given:
             return out, mask
-        moved_mask: F32 = 1 - occluded.as_subclass(torch.Tensor)[0].numpy()
-        return out, mask_back(resize_mask(moved_mask, *small) if small else moved_mask)
+        moved: F32 = 1 - occluded.as_subclass(torch.Tensor)[0].numpy()
+        return out, mask_back(moved if full is visible else resize_mask(moved, *visible.shape))
 
     return step
 
@@ -164,8 +172,7 @@ def _replayed(transform: Any) -> Step:
 
     def step(image: Any, mask: Any) -> tuple[Any, Any]:
         visible, mask_back = mask_array(mask)
-        small = visible.shape if visible.shape != _size(image)[::-1] else None
-        full = resize_mask(visible, *_size(image)[::-1]) if small else visible
+        full = resize_mask(visible, *_size(image)[::-1])
         # As in _joint, what the callable fills in is black, and so not occluded.
         plane = np.repeat(np.rint((1 - full) * 255).astype(np.uint8)[..., None], 3, 2)
         before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 (the user's own)
@@ -174,8 +181,8 @@ def _replayed(transform: Any) -> Step:
         np.random.set_state(before[1])  # noqa: NPY002
         random.setstate(before[2])
         occluded = _plane(transform(_alike(plane, image)))
-        moved_mask: F32 = 1 - mask_array(occluded)[0]
-        return out, mask_back(resize_mask(moved_mask, *small) if small else moved_mask)
+        moved: F32 = 1 - mask_array(occluded)[0]
+        return out, mask_back(moved if full is visible else resize_mask(moved, *visible.shape))
 
     return step
 
@@ -206,9 +213,17 @@ def _size(image: Any) -> tuple[int, int]:
 
 
 def _twin(transform: Any) -> Any:
-    """The transform of v2 that does what this one of torchvision's does, and fills masks with 0: not occluded."""
+    """The transform of v2 that does what this one of v1 does."""
     twin = getattr(v2, type(transform).__name__)
     known = {name: getattr(transform, name) for name in inspect.signature(twin).parameters if hasattr(transform, name)}
-    if not isinstance(known.get("fill", {}), dict):
-        known["fill"] = {tv_tensors.Mask: 0, "others": known["fill"]}
     return twin(**known)
+
+
+def _unfilled(transform: Any) -> Any:
+    """A transform of v2 that fills masks with 0, what is not occluded, whatever it fills images with."""
+    fill = getattr(transform, "_fill", None)  # by type, as torchvision's own functions look it up
+    if not isinstance(fill, dict):
+        return transform
+    transform = copy(transform)
+    transform._fill = {**fill, tv_tensors.Mask: 0}
+    return transform
