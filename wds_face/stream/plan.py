@@ -1,0 +1,221 @@
+"""Which identities meet in which batch: an epoch planned from the index, without reading an image.
+
+A plan is a pure function of the index, (seed, epoch) and the numbers below; nothing else enters. Words:
+
+- *Group*: k images of one identity, what it brings into one batch. In an epoch of identities each has one, in an epoch
+  of images as many as its images fill, the last filled up with others of its own.
+- *Segment*: consecutive identities of one shard, of some MB.
+- *Lane*: one sequence of batches over its own share of the groups. Batch g of the epoch is number g // lanes of lane
+  g % lanes.
+- *Chapter*: what a lane mixes at a time, about ``window`` segments.
+
+Segments are shuffled and laid end to end, and this row of groups is cut into lanes at exact counts, so that every lane
+has as many batches as any other. Identities with more groups than a chapter has batches would meet themselves: theirs
+are dealt over all batches of the epoch instead. What is missing at the end of a lane is filled with groups that come
+twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+#: One identity in one batch: its row in the index, which of its groups, and whether it is there only to fill the batch.
+GROUP = np.dtype([("row", "<i8"), ("group", "<i4"), ("fill", "?")])
+
+# What a generator is for: behind the other numbers, as trailing zeros would not count.
+_SEGMENTS, _SPREAD, _CHAPTER, _BATCH, _IMAGES = 1, 2, 3, 4, 5
+
+
+def cut_segments(shards: Ints, nbytes: Ints, size: int) -> Ints:
+    """First rows of the segments, and behind them the number of rows: about *size* bytes each, or one identity.
+
+    Args:
+        shards: of each row, ascending.
+        nbytes: of each row.
+        size: in bytes.
+    """
+    ends = np.cumsum(nbytes)
+    new = np.r_[True, shards[1:] != shards[:-1]]
+    first = np.flatnonzero(new)
+    before = np.repeat((ends - nbytes)[first], np.diff(np.r_[first, len(shards)]))
+    number = (ends - before - 1) // size
+    cuts: Ints = np.r_[np.flatnonzero(new | np.r_[True, number[1:] != number[:-1]]), len(shards)]
+    return cuts
+
+
+class Epoch:
+    """One epoch, planned chapter by chapter, as far as it is asked for.
+
+    Args:
+        images: of each row of the index.
+        segments: first rows of the segments, see :func:`cut_segments`.
+        p, k: identities in a batch, images of each.
+        every: each image at least once, instead of each identity once.
+        lanes, window: see the module.
+        entropy: of all choices: the seed and the number of the epoch.
+
+    Raises:
+        ValueError: there are fewer identities than p.
+    """
+
+    def __init__(
+        self, images: Ints, segments: Ints, *, p: int, k: int, every: bool, lanes: int, window: int, entropy: list[int]
+    ) -> None:
+        if len(images) < p:
+            raise ValueError(f"{len(images)} identities are fewer than p={p}")
+        self.images, self.p, self.k, self.every, self.lanes, self._entropy = images, p, k, every, lanes, entropy
+        self._segments = segments
+        self._order = self._rng(_SEGMENTS).permutation(len(segments) - 1)
+        self._all = -(-images // k) if every else np.ones(len(images), np.int64)
+        #: batches of each lane
+        self.length = max(-(-int(self._all.sum()) // (p * lanes)), -(-int(self._all.max()) // lanes))
+        self._chapters = max(1, round(len(self._order) / (window * lanes)))  # of each lane
+        most = max(1, self.length // self._chapters)
+        while (shortest := self._divide(most)) < most and most > 1:
+            most = max(1, shortest)
+        self._made: dict[tuple[int, int], NDArray[Any]] = {}
+
+    def __len__(self) -> int:
+        """Batches of the epoch, of all lanes together."""
+        return self.length * self.lanes
+
+    def _rng(self, purpose: int, *place: int) -> np.random.Generator:
+        return np.random.default_rng([*self._entropy, *place, purpose])
+
+    def _divide(self, most: int) -> int:
+        """Deal identities of more than *most* groups over all batches, the others to lanes and chapters.
+
+        Returns the batches that the shortest chapter is sure to reach over.
+        """
+        spread = self._all > most
+        self._spread = np.flatnonzero(spread)
+        self._spread_ends = np.cumsum(self._all[self._spread])
+        self._groups = np.where(spread, 0, self._all)
+        dealt = int(self._spread_ends[-1]) if len(self._spread) else 0
+        # Like cards: each batch gets as many as any other or one more, and never two of one identity.
+        self._turn = turn = self._rng(_SPREAD).permutation(len(self))  # of each batch
+        per, more = divmod(dealt, len(self))
+        free = (self.p - per - (turn < more)).reshape(self.length, self.lanes).T  # [lane, batch]
+        #: the places of a lane that its batches begin and end at
+        self._places = np.concatenate([np.zeros((self.lanes, 1), np.int64), np.cumsum(free, 1)], 1)
+        self._before = np.r_[0, np.cumsum(np.add.reduceat(self._groups, self._segments[:-1])[self._order])]
+        room = np.r_[0, np.cumsum(self._places[:, -1])]
+        self._cuts = self._before[-1] * room // max(1, room[-1])  # exact, and no lane gets more than it has room for
+        shortest = int(np.diff(self._cuts).min()) // self._chapters - most
+        return max(0, shortest) // self.p
+
+    def batch(self, g: int) -> NDArray[Any]:
+        """The groups of batch *g*, :data:`GROUP` ``[p]``, all of different identities, in random order."""
+        lane, n = g % self.lanes, g // self.lanes
+        first = np.arange(self._turn[g], self._spread_ends[-1] if len(self._spread) else 0, len(self))
+        found = np.zeros(len(first), GROUP)
+        if len(first):
+            which = np.searchsorted(self._spread_ends, first, side="right")
+            found["row"] = self._spread[which]
+            found["group"] = first - (self._spread_ends - self._all[self._spread])[which]
+        parts = [found]
+        edges = self._edges(lane)
+        begin, end = self._places[lane, n], min(self._places[lane, n + 1], edges[-1] - edges[0])
+        if begin < end:
+            chapters = range(
+                int(np.searchsorted(edges, edges[0] + begin, side="right")) - 1,
+                int(np.searchsorted(edges, edges[0] + end, side="left")),
+            )
+            for chapter in chapters:
+                table = self._chapter(lane, chapter)
+                parts.append(table[table["batch"] == n][["row", "group", "fill"]].astype(GROUP))
+        taken = np.concatenate(parts)
+        rng = self._rng(_BATCH, g)
+        if len(taken) < self.p:
+            near = self._chapter(lane, len(edges) - 2)["row"] if edges[-1] > edges[0] else np.zeros(0, np.int64)
+            taken = np.concatenate([taken, self._fill(taken["row"], near, rng)])
+        return taken[rng.permutation(self.p)]
+
+    def _fill(self, taken: Ints, near: Ints, rng: np.random.Generator) -> NDArray[Any]:
+        """Groups of identities that are not taken: of those near first, which are in memory."""
+        missing = self.p - len(taken)
+        rows = np.setdiff1d(near, taken)
+        if len(rows) < missing:
+            others = np.setdiff1d(np.arange(len(self.images)), np.r_[taken, rows])
+            rows = np.r_[rows, others[rng.permutation(len(others))[: missing - len(rows)]]]
+        else:
+            rows = rows[rng.permutation(len(rows))[:missing]]
+        fill = np.zeros(missing, GROUP)
+        fill["row"], fill["fill"] = rows, True
+        fill["group"] = (rng.random(missing) * self._all[rows]).astype(np.int32)
+        return fill
+
+    def _edges(self, lane: int) -> Ints:
+        """Where in the row of groups a lane's chapters begin and end: between identities, except at its own ends."""
+        begin, end = int(self._cuts[lane]), int(self._cuts[lane + 1])
+        wanted = begin + (end - begin) * np.arange(1, self._chapters) // self._chapters
+        inner = []
+        for place in wanted.tolist():
+            segment = min(int(np.searchsorted(self._before, place, side="right")), len(self._order)) - 1
+            _, starts = self._rows(segment)
+            inner.append(int(starts[np.searchsorted(starts, place, side="right") - 1]))
+        edges: Ints = np.array([begin, *inner, end], np.int64)
+        return np.unique(np.clip(edges, begin, end)) if end > begin else edges[[0, -1]]
+
+    def _rows(self, place: int) -> tuple[Ints, Ints]:
+        """The rows of the segment that is number *place* this epoch, and where in the row of groups each begins."""
+        segment = self._order[place]
+        rows = np.arange(self._segments[segment], self._segments[segment + 1])
+        counts = self._groups[rows]
+        return rows, self._before[place] + np.cumsum(counts) - counts
+
+    def _chapter(self, lane: int, chapter: int) -> NDArray[Any]:
+        """The groups of a chapter with the batch of the lane that each is in."""
+        key = lane, chapter
+        if key not in self._made:
+            while len(self._made) >= 2 * self.lanes:  # a batch may lie in two
+                del self._made[next(iter(self._made))]
+            self._made[key] = self._deal(lane, chapter)
+        return self._made[key]
+
+    def _deal(self, lane: int, chapter: int) -> NDArray[Any]:
+        edges = self._edges(lane)
+        begin, end = int(edges[chapter]), int(edges[chapter + 1])
+        first = int(np.searchsorted(self._before, begin, side="right")) - 1
+        last = int(np.searchsorted(self._before, end, side="left"))
+        parts = [self._rows(place) for place in range(first, last)]
+        rows = np.concatenate([rows for rows, _ in parts])
+        starts = np.concatenate([starts for _, starts in parts])
+        low = np.maximum(begin - starts, 0)  # the lane may begin and end within an identity
+        counts = np.minimum(self._groups[rows], end - starts) - low
+        rows, low, counts = rows[counts > 0], low[counts > 0], counts[counts > 0]
+        # What the chapter's places leave of each batch.
+        places = np.clip(self._places[lane], begin - edges[0], end - edges[0])
+        room = np.diff(places)
+        batches = np.flatnonzero(room)
+        room = room[batches].copy()
+        rng = self._rng(_CHAPTER, lane, chapter)
+        table = np.zeros(end - begin, np.dtype([*GROUP.descr, ("batch", "<i8")]))
+        at = 0
+        # The largest first, each into the batches with the most room: where any way fits, this one does (Gale, Ryser).
+        several = np.flatnonzero(counts > 1)
+        for i in several[np.argsort(-counts[several], kind="stable")].tolist():
+            count = int(counts[i])
+            chosen = np.argpartition(-(room + rng.random(len(room))), count - 1)[:count]
+            room[chosen] -= 1
+            part = table[at : at + count]
+            part["row"], part["group"], part["batch"] = rows[i], low[i] + rng.permutation(count), batches[chosen]
+            at += count
+        single = counts == 1
+        table["row"][at:], table["group"][at:] = rows[single], low[single]
+        table["batch"][at:] = rng.permutation(np.repeat(batches, room))
+        return table
+
+    def images_of(self, groups: NDArray[Any]) -> Ints:
+        """Which images of its identity each group has: int64 ``[len(groups), k]``, different ones if there are k."""
+        found = np.empty((len(groups), self.k), np.int64)
+        for out, (row, group, _) in zip(found, groups.tolist(), strict=True):
+            order = self._rng(_IMAGES, row).permutation(self.images[row])
+            chosen = order[group * self.k : (group + 1) * self.k]
+            out[...] = np.resize(np.r_[chosen, order[: group * self.k]] if len(order) >= self.k else order, self.k)
+        return found
