@@ -3,8 +3,9 @@
     python benchmarks/scale.py [--p N] [--k N] [--lanes N] [--window N]
 
 Index rows are drawn with WebFace42M's numbers (2,059,906 identities, 42,474,558 images, a long tail) and parts of it.
-Each size is planned in a process of its own: the plan's start, its first batch, a batch in the middle of the epoch as after
-resuming there, and a batch on average along a lane. Memory is what the process has beyond what it had before the index.
+Each size is planned in a process of its own: the plan's start, its first batch, a batch in the middle of the epoch as
+after resuming there, and a batch on average along a lane. Memory is what the process has beyond what it had before the
+index.
 """
 
 import argparse
