@@ -309,9 +309,3 @@ def test_other_generators_are_one_clear_error() -> None:
     for make in makes:
         with pytest.raises(TypeError, match="rng must be a numpy Generator"):
             make(rng=42)
-
-
-def test_arguments_are_the_missions() -> None:
-    SyntheticOcclusionMask(prob=0.5, min_size=0.1, max_size=0.4, max_patches=3, feature_map_size=7)
-    RandomOcclusion(min_size=0.2, max_size=1.0)
-    RandomErasing(EPSILON=0.5, mean=[0.485, 0.456, 0.406])

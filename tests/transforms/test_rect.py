@@ -204,8 +204,3 @@ def test_every_interpolation_of_pil_and_torchvision_is_known() -> None:
 
 def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
     assert RectScale(np.int64(20), np.int32(30))(colored(50, 50)).shape == (20, 30, 3)  # type: ignore[arg-type]
-
-
-def test_arguments_are_the_missions() -> None:
-    RectScale(height=112, width=112, interpolation=Image.BILINEAR)
-    RandomSizedRectCrop(height=112, width=112, crop_factor=0.8)

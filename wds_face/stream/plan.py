@@ -78,6 +78,7 @@ class Epoch:
         most = max(1, self.length // self._chapters)
         while (shortest := self._divide(most)) < most and most > 1:
             most = max(1, shortest)
+        self._ends: dict[int, Ints] = {}  # of each lane, what _edges found
         self._made: dict[tuple[int, int], NDArray[Any]] = {}
 
     def __len__(self) -> int:
@@ -128,7 +129,8 @@ class Epoch:
             )
             for chapter in chapters:
                 table = self._chapter(lane, chapter)
-                parts.append(table[table["batch"] == n][["row", "group", "fill"]].astype(GROUP))
+                low, high = np.searchsorted(table["batch"], [n, n + 1])
+                parts.append(table[low:high][["row", "group", "fill"]].astype(GROUP))
         taken = np.concatenate(parts)
         rng = self._rng(_BATCH, g)
         if len(taken) < self.p:
@@ -152,6 +154,11 @@ class Epoch:
 
     def _edges(self, lane: int) -> Ints:
         """Where in the row of groups a lane's chapters begin and end: between identities, except at its own ends."""
+        if lane not in self._ends:
+            self._ends[lane] = self._find_edges(lane)
+        return self._ends[lane]
+
+    def _find_edges(self, lane: int) -> Ints:
         begin, end = int(self._cuts[lane]), int(self._cuts[lane + 1])
         wanted = begin + (end - begin) * np.arange(1, self._chapters) // self._chapters
         inner = []
@@ -209,7 +216,7 @@ class Epoch:
         single = counts == 1
         table["row"][at:], table["group"][at:] = rows[single], low[single]
         table["batch"][at:] = rng.permutation(np.repeat(batches, room))
-        return table
+        return table[np.argsort(table["batch"], kind="stable")]
 
     def images_of(self, groups: NDArray[Any]) -> Ints:
         """Which images of its identity each group has: int64 ``[len(groups), k]``, different ones if there are k."""

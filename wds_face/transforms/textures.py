@@ -26,15 +26,15 @@ TURNS = ("front", "left", "right")  #: by :attr:`Placement.turn`
 
 _FILES = frozenset({".png", ".webp"})
 _STEP = 1.25  # between the levels of a pyramid
-_DENSITY = 1.5  # texels to a pixel, at least
+_DENSITY = 2.0  # texels to a pixel, at least: with 1.5, one mask in 300 is more than a pixel off
 
 
 class Texture:
     """A picture with transparency, in 256 colours and a pyramid of sizes.
 
-    A level has 1.5 to 1.9 texels to a pixel and is smoothed over one pixel. The nearest texel is then the average
-    around a point at most a third of a pixel away: about as good as interpolation, and faster. A texel is two bytes, as
-    the time goes into fetching texels, and tinting 256 colours is less than tinting pixels.
+    A level has 2 to 2.5 texels to a pixel and is smoothed over one pixel. The nearest texel is then the average
+    around a point at most a quarter of a pixel away: about as good as interpolation, and faster. A texel is two bytes,
+    as the time goes into fetching texels, and tinting 256 colours is less than tinting pixels.
 
     Args:
         rgba: uint8 [H, W, 4], alpha not multiplied in.
