@@ -186,9 +186,9 @@ class RandomErasing(Occlusion):
 
 def _cells(pixels: slice, extent: int, size: int) -> slice:
     """The cells, of *size* over *extent* pixels, whose centres are in these pixels; else the one that theirs is in."""
-    cell = extent / size
-    first, last = math.ceil(pixels.start / cell - 0.5), math.ceil(pixels.stop / cell - 0.5)
+    # In whole numbers, as centres may lie on the edges of pixels: (2 i + 1) extent >= 2 size start.
+    first, last = (-((extent - 2 * size * edge) // (2 * extent)) for edge in (pixels.start, pixels.stop))
     if first < last:
         return slice(first, last)
-    middle = int((pixels.start + pixels.stop) / 2 / cell)
+    middle = (pixels.start + pixels.stop) * size // (2 * extent)
     return slice(middle, middle + 1)
