@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from typing import cast
+import io
+import warnings
 
-import cv2
 import numpy as np
-import numpy.typing as npt
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
 
-from wds_face.images import Buffer
-
-# Faces were aligned by their pixels, not by what a camera noted: PIL's loaders do not turn them either.
-_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+from wds_face.images import MAX_PIXELS, Buffer
 
 
-def decode(data: Buffer) -> npt.NDArray[np.uint8] | None:
-    """uint8 RGB [H, W, 3]; None for what is no image."""
-    if not len(data):
-        return None
+def decode(data: Buffer, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8] | None:
+    """uint8 RGB [H, W, 3]; None for what is no whole image, or has more than :data:`~wds_face.images.MAX_PIXELS`.
+
+    Faces were aligned by their pixels, not by what a camera noted: Exif's orientation is ignored.
+
+    Args:
+        data: JPEG (by libjpeg-turbo), or what PIL reads.
+        out: contiguous; returned, with the image in it, if that is a JPEG of just this shape.
+    """
     try:
-        return cast("npt.NDArray[np.uint8] | None", cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS))
-    except cv2.error:  # it says that it has more pixels than OpenCV takes
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        if height * width > MAX_PIXELS:
+            return None
+        if out is None or out.shape != (height, width, 3):
+            out = np.empty((height, width, 3), np.uint8)
+        simplejpeg.decode_jpeg(data, buffer=out)
+        return out
+    except ValueError:  # no JPEG, one of four colours, or with a byte too many
+        return _decode(data)
+
+
+def _decode(data: Buffer) -> NDArray[np.uint8] | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                return None if image.width * image.height > MAX_PIXELS else np.array(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError):
         return None

@@ -1,4 +1,4 @@
-"""From the samples of a batch to its tensors."""
+"""From the arrays or images of a batch to its tensors."""
 
 from __future__ import annotations
 
@@ -13,29 +13,10 @@ import torch
 from PIL import Image
 
 from wds_face.decoding import decode
-from wds_face.errors import DatasetError
-from wds_face.transforms.batch import BatchTransform, UndecodableError
+from wds_face.stream.batch import Batch
 from wds_face.transforms.forms import F32, U8, is_pair
 from wds_face.transforms.resize import resize
 from wds_face.transforms.tensors import normalize
-
-Sample = dict[str, Any]
-
-
-def collate_arrays(
-    samples: list[Sample], rng: np.random.Generator, *, batch: BatchTransform, output: str, channels: str
-) -> tuple[torch.Tensor, ...]:
-    """(images, labels), or with an occlusion (images, labels, masks), as :class:`~wds_face.PKStream` describes them.
-
-    Raises:
-        DatasetError: an image cannot be decoded.
-    """
-    try:
-        arrays, masks = batch([sample["image"] for sample in samples], rng)
-    except UndecodableError as error:
-        raise _undecodable(samples[error.number]) from None
-    images, *shares = as_tensors(arrays, masks, output, channels)
-    return images, _labels(samples), *shares
 
 
 def as_tensors(images: U8, masks: U8 | F32 | None, output: str, channels: str) -> tuple[torch.Tensor, ...]:
@@ -53,26 +34,24 @@ def as_tensors(images: U8, masks: U8 | F32 | None, output: str, channels: str) -
     return tensor, torch.from_numpy(masks)[:, None]
 
 
-def collate_transformed(
-    samples: list[Sample],
-    rng: np.random.Generator,
-    *,
+def compose(
+    batch: Batch,
     transform: Callable[[Image.Image], Any],
     channels: str,
     size: int,
-) -> tuple[torch.Tensor, ...]:
-    """(images, labels), or (images, labels, masks), as *transform* makes them of PIL images.
+    replace: Callable[[Batch, int], U8],
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The images of a batch, and their masks, as *transform* makes them of PIL images.
 
     Raises:
-        DatasetError: an image cannot be decoded.
         TypeError: *transform* returned something else.
     """
     images, masks = [], []
-    with _seeded(rng):
-        for sample in samples:
-            image = decode(sample["image"])
+    with _seeded(batch.rng(0)):
+        for number in range(len(batch.samples)):
+            image = decode(batch.samples[number]["image"])
             if image is None:
-                raise _undecodable(sample)
+                image = replace(batch, number)
             if image.shape[:2] != (size, size):
                 image = resize(image, size, size)
             out = transform(Image.fromarray(image if channels == "rgb" else np.ascontiguousarray(image[..., ::-1])))
@@ -88,8 +67,7 @@ def collate_transformed(
                 )
     if masks and len(masks) != len(images):
         raise TypeError("transform returned a mask with some images only")
-    stacks = [torch.stack(images), _labels(samples)]
-    return tuple([*stacks, torch.stack(masks)] if masks else stacks)
+    return torch.stack(images), torch.stack(masks) if masks else None
 
 
 @contextmanager
@@ -106,11 +84,3 @@ def _seeded(rng: np.random.Generator) -> Iterator[None]:
         torch.set_rng_state(before[0])
         np.random.set_state(before[1])  # noqa: NPY002
         random.setstate(before[2])
-
-
-def _labels(samples: list[Sample]) -> torch.Tensor:
-    return torch.tensor([sample["cls"] for sample in samples], dtype=torch.int64)
-
-
-def _undecodable(sample: Sample) -> DatasetError:
-    return DatasetError(f"{sample['__url__']}: {sample['__key__']} cannot be decoded")

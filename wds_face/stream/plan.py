@@ -22,6 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wds_face.stream.choice import choose
+from wds_face.stream.lanes import epoch_length, groups_of
+
 Ints = NDArray[np.int64]
 
 #: One identity in one batch: its row in the index, which of its groups, and whether it is there only to fill the batch.
@@ -70,10 +73,10 @@ class Epoch:
             raise ValueError(f"{len(images)} identities are fewer than p={p}")
         self.images, self.p, self.k, self.every, self.lanes, self._entropy = images, p, k, every, lanes, entropy
         self._segments = segments
+        self._key = np.random.SeedSequence([*entropy, _IMAGES]).generate_state(1, np.uint64)[0]
         self._order = self._rng(_SEGMENTS).permutation(len(segments) - 1)
-        self._all = -(-images // k) if every else np.ones(len(images), np.int64)
-        #: batches of each lane
-        self.length = max(-(-int(self._all.sum()) // (p * lanes)), -(-int(self._all.max()) // lanes))
+        self._all = groups_of(images, k, every)
+        self.length = epoch_length(images, p, k, every, lanes)  #: batches of each lane
         self._chapters = max(1, round(len(self._order) / (window * lanes)))  # of each lane
         most = max(1, self.length // self._chapters)
         while (shortest := self._divide(most)) < most and most > 1:
@@ -221,8 +224,6 @@ class Epoch:
     def images_of(self, groups: NDArray[Any]) -> Ints:
         """Which images of its identity each group has: int64 ``[len(groups), k]``, different ones if there are k."""
         found = np.empty((len(groups), self.k), np.int64)
-        for out, (row, group, _) in zip(found, groups.tolist(), strict=True):
-            order = self._rng(_IMAGES, row).permutation(self.images[row])
-            chosen = order[group * self.k : (group + 1) * self.k]
-            out[...] = np.resize(np.r_[chosen, order[: group * self.k]] if len(order) >= self.k else order, self.k)
+        rows, numbers = groups["row"].copy(), groups["group"].astype(np.int64)
+        choose(self._key, rows, numbers, self.images[rows], found)
         return found

@@ -1,33 +1,33 @@
-"""A data set as a stream of PK batches: shards -> samples -> groups -> transformed batches."""
+"""A data set as a stream of PK batches."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from typing import Any
+from math import ceil
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import webdataset as wds
 from PIL import Image
-from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data import get_worker_info
 
 from wds_face.errors import DatasetError
-from wds_face.images import EXTENSIONS
-from wds_face.shards.index import Index
-from wds_face.shards.samples import extension
-from wds_face.shards.tar import walk
-from wds_face.stream.collate import Sample, collate_arrays, collate_transformed
-from wds_face.stream.grouper import pk_batched
+from wds_face.shards.index import IDENTITIES, Index
+from wds_face.stream.counters import Counters
+from wds_face.stream.lanes import SEGMENT, default_lanes, default_window, epoch_length, summary
+from wds_face.stream.loader import PKLoader
+from wds_face.stream.plan import cut_segments
+from wds_face.stream.position import Position
+from wds_face.stream.replacement import Replacement
+from wds_face.stream.stages import Collate, Compose, Plan, Read, Transform
 from wds_face.transforms import Augmenter, Occlusion
 from wds_face.transforms.batch import BatchTransform
 from wds_face.transforms.checks import count
 
-# What a generator is for: behind the other numbers, as trailing zeros would not count.
-_ORDER, _GROUPS, _BATCH = 1, 2, 3
-
-_Collate = Callable[[list[Sample], np.random.Generator], tuple[torch.Tensor, ...]]
+_log = logging.getLogger("wds_face")
 
 
 class PKStream(wds.DataPipeline):  # type: ignore[misc]
@@ -40,23 +40,36 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
     - masks ``[p * k, 1, size, size]``, or of the occlusion's ``mask_size``: 1 visible and 0 occluded, float32, or uint8
       where images are.
 
-    Every image comes at least once per epoch and every batch is full. With workers each streams its own share.
+    Every batch has p different identities, and k different images of each that has as many. All ranks have the same
+    number of batches. Seed and epoch decide every batch, to the bit, whatever the number of workers; with the same
+    *lanes* their order over all ranks is the same for any number of ranks. See :meth:`state_dict` for going on.
+
+    It is a ``webdataset.DataPipeline`` of the stages in :mod:`wds_face.stream.stages`: see :meth:`insert`.
 
     Args:
         url: the data set's folder, a path or an fsspec URL.
         p: identities in a batch.
         k: images of each.
+        epoch: ``"images"``: every image comes once, and again only to fill an identity's last k or the last batches;
+            ``"identities"``: every identity comes once, with k images of its own.
         augmenter: changes images first. It, too, sees RGB, and draws from the stream's seed, not from an ``rng`` of
             its own.
         occlusion: puts something in front of them last.
         flip: how likely an image is to be flipped left to right.
         transform: instead of these three, a callable of a PIL image that returns a tensor, or a tensor and its mask.
             What it draws from torch's, numpy's and Python's global generators is seeded for it.
-        seed: of all choices, together with the epoch.
-        bufsize: images that batches are grouped from; 16 batches by default.
+        seed: of all choices, together with the number of the epoch.
+        lanes: sequences of batches that an epoch is made of, batch g of lane g % lanes. By default as many as the data
+            fill, 48 at most. Readers (ranks x workers) should divide it: each byte is then read once.
+        window: segments, of 8 MB, that a lane mixes at a time; by default as many as hold 8 p identities, 16 at least.
+        buffer_bytes: of segments that each worker keeps in memory. Local files are mapped, and take none.
+        rank, world_size: which batches are for this process; by default what torch.distributed, or else the variables
+            RANK and WORLD_SIZE say when an iteration begins.
         output: ``"float"``, or ``"uint8"`` for images to be normalised on the device, with :func:`wds_face.normalize`.
         channels: ``"rgb"`` or ``"bgr"``, the order in which images go out; a *transform* is given them in this order.
         image_size: images of another size are resized to this.
+        on_error: ``"replace"`` an image that cannot be decoded by another of its identity, or ``"raise"``.
+        min_images: identities with fewer are left out; labels stay as they are.
         storage_options: of fsspec.
 
     Raises:
@@ -70,130 +83,168 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         p: int,
         k: int,
         *,
+        epoch: Literal["images", "identities"] = "images",
         augmenter: Augmenter | None = None,
         occlusion: Occlusion | None = None,
         flip: float = 0.0,
         transform: Callable[[Image.Image], Any] | None = None,
         seed: int = 0,
-        bufsize: int | None = None,
-        output: str = "float",
-        channels: str = "rgb",
+        lanes: int | None = None,
+        window: int | None = None,
+        buffer_bytes: int = 256 << 20,
+        rank: int | None = None,
+        world_size: int | None = None,
+        output: Literal["float", "uint8"] = "float",
+        channels: Literal["rgb", "bgr"] = "rgb",
         image_size: int = 112,
+        on_error: Literal["replace", "raise"] = "replace",
+        min_images: int = 1,
         storage_options: dict[str, Any] | None = None,
     ) -> None:
-        p, k = count("p", p), count("k", k)
-        bufsize = None if bufsize is None else count("bufsize", bufsize)
+        p, k, min_images = count("p", p), count("k", k), count("min_images", min_images)
+        buffer_bytes = count("buffer_bytes", buffer_bytes)
         if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 1 << 32:
             raise ValueError(f"seed must be a whole number from 0 to 2**32 - 1, not {seed!r}")
-        if output not in {"float", "uint8"} or channels not in {"rgb", "bgr"}:
-            raise ValueError(f'output is "float" or "uint8", channels "rgb" or "bgr", not {output!r} and {channels!r}')
+        for name, value, allowed in (
+            ("epoch", epoch, ("images", "identities")),
+            ("output", output, ("float", "uint8")),
+            ("channels", channels, ("rgb", "bgr")),
+            ("on_error", on_error, ("replace", "raise")),
+        ):
+            if value not in allowed:
+                raise ValueError(f'{name} is "{allowed[0]}" or "{allowed[1]}", not {value!r}')
         if transform is not None and (augmenter is not None or occlusion is not None or flip):
             raise ValueError("transform replaces augmenter, occlusion and flip: give it, or them")
-        collate: _Collate
-        if transform is None:
-            batch = BatchTransform(augmenter, occlusion, flip, image_size)
-            collate = partial(collate_arrays, batch=batch, output=output, channels=channels)
-        else:
-            collate = partial(collate_transformed, transform=transform, channels=channels, size=image_size)
         index = Index.open(url, storage_options)
-        if len(index.identities) < p:
-            raise DatasetError(f"{index.store} has {len(index.identities)} identities, fewer than p={p}")
-        self._epoch = torch.zeros((), dtype=torch.int64)
-        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # workers that persist see it change
-        self.seed = seed
+        rows = index.identities[index.identities["images"] >= min_images]
+        if len(rows) < p:
+            least = f" with {min_images} images or more" if min_images > 1 else ""
+            raise DatasetError(f"{index.store} has {len(rows)} identities{least}, fewer than p={p}")
+        images, every = rows["images"].astype(np.int64), epoch == "images"
+        segments = cut_segments(rows["shard"], rows["nbytes"], SEGMENT)
+        lanes = default_lanes(images, p, k, every) if lanes is None else count("lanes", lanes)
+        window = default_window(images, segments, p) if window is None else count("window", window)
+        self.position, self.counters = Position(rank, world_size), Counters()
+        # What two streams must have in common for one to go on where the other was.
+        self._same = {
+            "data": index.tables[IDENTITIES]["sha256"][:16],
+            **{"of": epoch, "p": p, "k": k, "seed": int(seed), "lanes": lanes, "window": window},
+            "min_images": min_images,
+        }
+        self._store, self._images, self._batches = index.store, images, epoch_length(images, p, k, every, lanes) * lanes
+        replacement = Replacement(on_error, self.counters)
+        stage: Transform | Compose
+        if transform is None:
+            stage = Transform(BatchTransform(augmenter, occlusion, flip, image_size), replacement)
+        else:
+            stage = Compose(transform, channels, image_size, replacement)
         super().__init__(
-            _Runs(index, p, seed, self._epoch),
-            _Read(index),
-            _Seeded(p, k, bufsize, seed, self._epoch),
-            _Collated(collate, seed, self._epoch),
+            Plan(images, segments, int(seed), self.position, p=p, k=k, every=every, lanes=lanes, window=window),
+            Read(index, rows, segments, buffer_bytes, self.counters),
+            stage,
+            Collate(output, channels, self.counters),
         )
 
+    def __len__(self) -> int:
+        """Batches of an epoch for this rank; every rank has as many."""
+        return ceil(self._batches / self.position.ranks[1])
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        for batch in super().__iter__():
+            self.position.done += 1
+            yield batch
+        self.position.end()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next iteration runs, or the one in progress."""
+        return self.position.epoch
+
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration runs; each has its own order."""
-        self._epoch.fill_(epoch)
+        """Choose the epoch that the next iteration runs; each has its own order.
+
+        After :meth:`load_state_dict`, setting the epoch of that state goes on in it, and another begins at its start.
+        """
+        self.position.set(count("epoch", epoch, least=0))
+
+    def state_dict(self, done: int | None = None) -> dict[str, Any]:
+        """What :meth:`load_state_dict` takes: a small JSON-able dict, the same on every rank.
+
+        Args:
+            done: batches that this rank has taken in this epoch since it began or was resumed; by default those that
+                this process made. A :class:`~wds_face.stream.PKLoader` counts for itself; with workers in any other
+                loader, say it.
+        """
+        epoch, batch = self.position.next(done)
+        state = {"format": 1, **self._same, "epoch": epoch, "batch": min(batch, self._batches)}
+        worker = get_worker_info()
+        if worker is not None and worker.num_workers > 1:  # torchdata keeps a state for each worker
+            state |= {"readers": [self.position.ranks[1], worker.num_workers]}
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let the next iteration begin with the batch behind those of *state*, on any number of ranks and workers.
+
+        Nothing of what came before is read. The iterations after it begin at 0 again.
+
+        Raises:
+            ValueError: it is the state of another stream; the message says what differs.
+        """
+        if not isinstance(state, dict) or state.get("format") != 1 or not {"epoch", "batch"} <= state.keys():
+            raise ValueError("this is not the state of a PKStream")
+        own = dict(self._same)
+        if "readers" in state:
+            worker = get_worker_info()
+            own["readers"] = [self.position.ranks[1], worker.num_workers if worker else 1]
+        for name, value in own.items():
+            if state.get(name) != value:
+                what = "data set" if name == "data" else {"of": "epoch", "readers": "ranks and workers"}.get(name, name)
+                raise ValueError(
+                    f"the state is of another {what}: {state.get(name)!r}, where this stream has {value!r}"
+                )
+        self.position.set(count("epoch", state["epoch"], least=0), count("batch", state["batch"], least=0))
 
     def loader(self, num_workers: int = 0, **options: Any) -> PKLoader:
-        """A torch ``DataLoader`` over the batches; ``options`` are its own."""
+        """A torch ``DataLoader`` over the batches, with ``set_epoch``, ``state_dict`` and ``load_state_dict``.
+
+        Args:
+            num_workers: processes.
+            options: of ``DataLoader``.
+        """
+        plan = self.summary(num_workers)
+        _log.info("%s: %s", self._store, ", ".join(f"{name} {value}" for name, value in plan.items()))
+        if plan["reading_factor"] > 1 and not self._store.local:
+            _log.warning(
+                "%s: each byte is read %d times, by as many of the %d readers (ranks x workers): take a number that "
+                "divides lanes=%d, or set lanes to a multiple of it",
+                *(self._store, plan["reading_factor"], plan["readers"], plan["lanes"]),
+            )
         return PKLoader(self, batch_size=None, num_workers=num_workers, **options)
 
+    def summary(self, num_workers: int = 0) -> dict[str, int]:
+        """What an epoch will be, counted before it begins; see :func:`wds_face.stream.lanes.summary`."""
+        same = self._same
+        return summary(
+            *(self._images, same["p"], same["k"], same["of"] == "images", same["lanes"]),
+            world_size=self.position.ranks[1],
+            num_workers=num_workers,
+        ) | {"window": same["window"]}
 
-class PKLoader(DataLoader[Any]):
-    """A ``DataLoader`` with ``set_epoch``."""
+    def stats(self) -> dict[str, int]:
+        """What happened since the stream was made, in all workers; see :mod:`wds_face.stream.counters`."""
+        return self.counters.totals()
 
-    def set_epoch(self, epoch: int) -> None:
-        """See :meth:`PKStream.set_epoch`."""
-        self.dataset.set_epoch(epoch)  # type: ignore[attr-defined]
+    def insert(
+        self, stage: Callable[[Iterable[Any]], Iterator[Any]], *, after: Literal["plan", "read", "transform"]
+    ) -> None:
+        """Put a stage of one's own behind one of the stream's.
 
-
-class _Runs:
-    """Rows of the index in this epoch's order, shard by shard: this worker's share, of p identities or more."""
-
-    def __init__(self, index: Index, p: int, seed: int, epoch: torch.Tensor) -> None:
-        self.rows, self.p, self.seed, self.epoch = index.identities, p, seed, epoch
-
-    def __call__(self) -> Iterator[np.void]:
-        rng = np.random.default_rng([self.seed, int(self.epoch), _ORDER])
-        shards = int(self.rows["shard"].max()) + 1
-        # by a random rank of the shard, then by a random number
-        order = np.lexsort((rng.random(len(self.rows)), rng.permutation(shards)[self.rows["shard"]]))
-        worker = get_worker_info()
-        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        shares = min(workers, len(order) // self.p)  # more would have too few identities for a batch
-        if number < shares:
-            yield from self.rows[np.array_split(order, shares)[number]]
-
-
-class _Read:
-    """Rows of the index -> samples."""
-
-    def __init__(self, index: Index) -> None:
-        self.store, self.shards = index.store, index.shards
-
-    def __call__(self, rows: Iterable[np.void]) -> Iterator[Sample]:
-        opened, view = -1, memoryview(b"")
-        for row in rows:
-            shard = int(row["shard"])
-            name, nbytes = self.shards[shard].name, self.shards[shard].nbytes
-            if shard != opened:
-                opened, view = shard, self.store.view(name)
-                if len(view) != nbytes:
-                    raise DatasetError(
-                        f"{self.store}/{name} has {len(view)} bytes, the index says {nbytes}: run `wds-face verify`"
-                    )
-            run = view[int(row["offset"]) :][: int(row["nbytes"])]
-            members = [member for member in walk(run, ends=False) if extension(member) in EXTENSIONS]
-            if len(members) != row["images"]:
-                raise DatasetError(
-                    f"{self.store}/{name}: {len(members)} images of identity {row['label']}, the index says "
-                    f"{row['images']}: run `wds-face verify`"
-                )
-            for member in members:
-                image = run[member.data : member.data + member.size]
-                key = member.name.rpartition(".")[0]
-                yield {"__key__": key, "__url__": name, "image": image, "cls": int(row["label"])}
-
-
-class _Seeded:
-    """``pk_batched`` with a seed of its own in each epoch and worker."""
-
-    def __init__(self, p: int, k: int, bufsize: int | None, seed: int, epoch: torch.Tensor) -> None:
-        self.p, self.k, self.bufsize, self.seed, self.epoch = p, k, bufsize, seed, epoch
-
-    def __call__(self, samples: Iterable[Sample]) -> Iterator[list[Sample]]:
-        worker = get_worker_info()
-        entropy = [self.seed, int(self.epoch), worker.id if worker else 0, _GROUPS]
-        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-        yield from pk_batched(self.p, self.k, bufsize=self.bufsize, seed=seed)(samples)
-
-
-class _Collated:
-    """Samples -> batches, each with a generator of its own."""
-
-    def __init__(self, collate: _Collate, seed: int, epoch: torch.Tensor) -> None:
-        self.collate, self.seed, self.epoch = collate, seed, epoch
-
-    def __call__(self, batches: Iterable[list[Sample]]) -> Iterator[tuple[torch.Tensor, ...]]:
-        worker = get_worker_info()
-        for number, samples in enumerate(batches):
-            entropy = [self.seed, int(self.epoch), worker.id if worker else 0, number, _BATCH]
-            yield self.collate(samples, np.random.default_rng(entropy))
+        Args:
+            stage: a callable over an iterator of :class:`~wds_face.stream.Batch`, which gives a batch for a batch.
+            after: ``"plan"``: nothing is read yet; ``"read"``: it has samples; ``"transform"``: images and masks.
+        """
+        kinds = {"plan": Plan, "read": Read, "transform": (Transform, Compose)}
+        if after not in kinds:
+            raise ValueError(f"after is one of {', '.join(kinds)}, not {after!r}")
+        place = next(i for i, own in enumerate(self.pipeline) if isinstance(own, kinds[after]))  # type: ignore[arg-type]
+        self.pipeline.insert(place + 1, stage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import cv2
@@ -66,27 +66,37 @@ class BatchTransform:
         #: random numbers that one image takes
         self.draws = self._split + 1 + (occlusion.draws if occlusion else 0)
 
-    def __call__(self, encoded: Sequence[Buffer], rng: np.random.Generator) -> tuple[U8, U8 | F32 | None]:
+    def __call__(
+        self, encoded: Sequence[Buffer], rng: np.random.Generator, replace: Callable[[int], U8] | None = None
+    ) -> tuple[U8, U8 | F32 | None]:
         """Images uint8 RGB [N, H, W, 3], and with an occlusion masks, uint8 [N, H, W] or float32 [N, n, n].
 
+        Args:
+            encoded: the images.
+            rng: of all choices.
+            replace: called with the number of one that is no image, returns what comes in its place, uint8 RGB.
+
         Raises:
-            UndecodableError: one is no image; ``number`` says which.
+            UndecodableError: one is no image, and there is no *replace*; ``number`` says which.
         """
         size, count = self.image_size, len(encoded)
         images = np.empty((count, size, size, 3), np.uint8)
         drawn = rng.random((count, self.draws))
         for number, draws in enumerate(drawn[:, : self._split + 1].tolist()):
-            image = decode(encoded[number])
+            row = images[number]
+            image = decode(encoded[number], row)
             if image is None:
-                raise UndecodableError(number)
-            if image.shape != images.shape[1:]:
+                if replace is None:
+                    raise UndecodableError(number)
+                image = replace(number)
+            if image.shape != row.shape:
                 image = cast(U8, resize(image, size, size))
             if self.augmenter is not None:
                 image = self.augmenter.apply(image, draws)
             if draws[self._split] < self.flip:
-                cv2.flip(image, 1, dst=images[number])
-            else:
-                images[number] = image
+                cv2.flip(image, 1, dst=row)
+            elif image is not row:
+                row[...] = image
         if self.occlusion is None:
             return images, None
         masks: U8 | F32 = np.full((count, size, size), 255, np.uint8)

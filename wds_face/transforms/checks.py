@@ -40,12 +40,12 @@ def between(name: str, value: float, lowest: float, highest: float) -> float:
     return float(value)
 
 
-def count(name: str, value: int) -> int:
+def count(name: str, value: int, least: int = 1) -> int:
     """*value*, if it is a whole number, of pixels or of other things.
 
     Raises:
-        ValueError: it is not 1 or more.
+        ValueError: it is not, or below *least*.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number, 1 or more, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be a whole number, {least} or more, not {value!r}")
     return int(value)

@@ -3,27 +3,14 @@ take."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import ceil
-from typing import Any
 
 import numpy as np
-from numba import njit
+
+from wds_face.jit import compiled
 
 
-def _compiled(signature: str) -> Callable[[Any], Any]:
-    """``numba.njit`` at import, kept on disk for the next process where there is a folder for it."""
-
-    def compile_(function: Any) -> Any:
-        try:
-            return njit(signature, cache=True)(function)
-        except Exception:  # no folder can be written to, the disk is full, or what is there is damaged
-            return njit(signature)(function)
-
-    return compile_
-
-
-@_compiled("f8[:,::1](u1[:,:,:,::1], i8[::1], i8[:,::1])")
+@compiled("f8[:,::1](u1[:,:,:,::1], i8[::1], i8[:,::1])")
 def mean_colors(images, which, boxes):  # type: ignore[no-untyped-def]
     """The mean colours of parts of images, from every second pixel of every second row.
 
@@ -50,7 +37,7 @@ def mean_colors(images, which, boxes):  # type: ignore[no-untyped-def]
     return means
 
 
-@_compiled("void(u1[:,:,:,::1], u1[:,:,::1], u2[:,::1], u1[:,::1], i8[::1], f8[:,::1], i8[:,::1], i8[:,::1])")
+@compiled("void(u1[:,:,:,::1], u1[:,:,::1], u2[:,::1], u1[:,::1], i8[::1], f8[:,::1], i8[:,::1], i8[:,::1])")
 def paste(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0917 (numba inlines no helpers, takes no keywords)
     images, masks, texels, palette, which, affines, rows, gains
 ):

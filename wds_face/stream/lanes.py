@@ -1,0 +1,74 @@
+"""How an epoch is divided, where the user does not say: by the data alone, so that it is the same on any machine."""
+
+from __future__ import annotations
+
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+#: Bytes of a segment: one range request of an object store.
+SEGMENT = 8 << 20
+
+# Divided without rest by most numbers of GPUs times workers.
+_LANES = (1, 2, 4, 8, 12, 24, 48)
+# Of a lane at least, in p identities and in batches: fewer mix badly, and the last batch of each may be filled.
+_IDENTITIES, _BATCHES = 4, 40
+
+
+def groups_of(images: Ints, k: int, every: bool) -> Ints:
+    """How often each identity comes in an epoch: once, or as often as its images fill groups of k."""
+    return -(-images // k) if every else np.ones(len(images), np.int64)
+
+
+def default_lanes(images: Ints, p: int, k: int, every: bool) -> int:
+    """The most lanes of which each has identities to mix and batches enough."""
+    batches = int(groups_of(images, k, every).sum()) // p
+    most = min(len(images) // (_IDENTITIES * p), batches // _BATCHES)
+    return max(lanes for lanes in _LANES if lanes <= max(1, most))
+
+
+def default_window(images: Ints, segments: Ints, p: int) -> int:
+    """Segments that hold 8 p identities, 16 at least."""
+    return max(16, -(-8 * p * (len(segments) - 1) // max(1, len(images))))
+
+
+def epoch_length(images: Ints, p: int, k: int, every: bool, lanes: int) -> int:
+    """Batches of each lane: all have as many."""
+    groups = groups_of(images, k, every)
+    return max(-(-int(groups.sum()) // (p * lanes)), -(-int(groups.max()) // lanes))
+
+
+def reading_factor(lanes: int, readers: int) -> int:
+    """How many of *readers*, ranks times workers, read each lane; 1 where their number divides that of the lanes."""
+    return readers // gcd(readers, lanes)
+
+
+def summary(
+    images: Ints, p: int, k: int, every: bool, lanes: int, *, world_size: int = 1, num_workers: int = 0
+) -> dict[str, int]:
+    """What an epoch will be.
+
+    Returns:
+        ``identities``, ``images``: of the data; ``batches``: of each rank; ``groups``: of k images, that there are;
+        ``groups_twice``: that fill the last batches; ``images_twice``: that fill groups of identities whose number of
+        images is no multiple of k; ``batches_twice``: that come again so that all ranks have as many; ``readers``:
+        ranks times workers; ``reading_factor``: how many of them read the same; ``lanes``.
+    """
+    groups = groups_of(images, k, every)
+    batches = epoch_length(images, p, k, every, lanes) * lanes
+    readers = world_size * max(1, num_workers)
+    return {
+        "identities": len(images),
+        "images": int(images.sum()),
+        "batches": -(-batches // world_size),
+        "groups": int(groups.sum()),
+        "groups_twice": batches * p - int(groups.sum()),
+        "images_twice": int((groups * k - images).clip(0).sum()),
+        "batches_twice": -batches % world_size,
+        "readers": readers,
+        "reading_factor": reading_factor(lanes, readers),
+        "lanes": lanes,
+    }

@@ -1,0 +1,52 @@
+"""A torch ``DataLoader`` that knows where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+from torch.utils.data import DataLoader
+
+if TYPE_CHECKING:
+    from wds_face.stream.stream import PKStream
+
+
+class PKLoader(DataLoader[Any]):
+    """The batches of a :class:`~wds_face.PKStream`, and its state at any step."""
+
+    _done = 0
+
+    @property
+    def stream(self) -> PKStream:
+        """What it loads."""
+        return cast("PKStream", self.dataset)
+
+    def set_epoch(self, epoch: int) -> None:
+        """See :meth:`PKStream.set_epoch`."""
+        self.stream.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loop is: behind the batch that it was given last, whatever the workers have made ahead.
+
+        A small JSON-able dict, the same on every rank.
+        """
+        return self.stream.state_dict(self._done)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See :meth:`PKStream.load_state_dict`."""
+        self.stream.load_state_dict(state)
+
+    def stats(self) -> dict[str, int]:
+        """See :meth:`PKStream.stats`."""
+        return self.stream.stats()
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        self._done = 0
+        self.stream.position.begin()
+        return self._counted(super().__iter__())
+
+    def _counted(self, batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
+            self._done += 1
+            yield batch
+        self.stream.position.end()

@@ -1,0 +1,127 @@
+"""Bytes of shards: mapped where they are local, fetched where they are not."""
+
+from __future__ import annotations
+
+import mmap
+from collections import OrderedDict
+from collections.abc import Collection
+from pathlib import Path
+from typing import Protocol
+
+from wds_face.errors import DatasetError
+from wds_face.shards.index import Shard
+from wds_face.storage import Store
+
+# A mapping holds an open file, of which a process may have 1024 or fewer.
+_MAPPED = 256
+
+
+class Ranges(Protocol):
+    """Where bytes come from."""
+
+    #: Whether they take memory of this process.
+    copied: bool
+
+    def check(self, shards: Collection[int]) -> None:
+        """Ask whether shards that are about to be read are still the same.
+
+        Raises:
+            DatasetError: one was replaced, cut or removed.
+        """
+
+    def ahead(self, shard: int, start: int, end: int) -> None:
+        """Say that these bytes are wanted soon."""
+
+    def read(self, shard: int, start: int, end: int) -> memoryview:
+        """Bytes of a shard.
+
+        Raises:
+            DatasetError: they are not there.
+        """
+
+
+def open_ranges(store: Store, shards: list[Shard]) -> Ranges:
+    """The shards of a store."""
+    return LocalRanges(store.local, shards) if store.local else RemoteRanges(store, shards)
+
+
+class LocalRanges:
+    """See :class:`Ranges`. Nothing is copied; what stays in memory is the operating system's choice.
+
+    A mapped file that is cut short under a reader kills its process, so :meth:`check` asks for the size before each
+    batch.
+    """
+
+    copied = False
+
+    def __init__(self, root: Path, shards: list[Shard]) -> None:
+        self._root, self._shards = root, shards
+        self._maps: OrderedDict[int, mmap.mmap] = OrderedDict()
+        self._stamps: dict[int, tuple[int, int, int]] = {}
+
+    def check(self, shards: Collection[int]) -> None:
+        """See :meth:`Ranges.check`."""
+        for shard in shards:
+            if self._stamps.setdefault(shard, stamp := self._stamp(shard)) != stamp:
+                raise DatasetError(
+                    f"{self._root}/{self._shards[shard].name} was replaced while it was read: once the data set is "
+                    "complete, start again or resume"
+                )
+
+    def _stamp(self, shard: int) -> tuple[int, int, int]:
+        name, nbytes = self._shards[shard].name, self._shards[shard].nbytes
+        try:
+            status = (self._root / name).stat()
+        except OSError as error:
+            raise DatasetError(f"{self._root}/{name} cannot be read ({error.strerror})") from None
+        if status.st_size != nbytes:
+            raise DatasetError(
+                f"{self._root}/{name} has {status.st_size} bytes, the index says {nbytes}: run `wds-face verify`"
+            )
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def _mapped(self, shard: int) -> mmap.mmap:
+        if shard in self._maps:
+            self._maps.move_to_end(shard)
+            return self._maps[shard]
+        self.check([shard])
+        with (self._root / self._shards[shard].name).open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        while len(self._maps) >= _MAPPED:  # unmapped when the last view of it is gone
+            self._maps.popitem(last=False)
+        self._maps[shard] = mapped
+        return mapped
+
+    def ahead(self, shard: int, start: int, end: int) -> None:
+        """See :meth:`Ranges.ahead`: the operating system reads while we decode."""
+        if hasattr(mmap, "MADV_WILLNEED"):
+            page = start // mmap.PAGESIZE * mmap.PAGESIZE
+            self._mapped(shard).madvise(mmap.MADV_WILLNEED, page, end - page)
+
+    def read(self, shard: int, start: int, end: int) -> memoryview:
+        """See :meth:`Ranges.read`."""
+        return memoryview(self._mapped(shard))[start:end]
+
+
+class RemoteRanges:
+    """See :class:`Ranges`. One request for each."""
+
+    copied = True
+
+    def __init__(self, store: Store, shards: list[Shard]) -> None:
+        self._store, self._shards = store, shards
+
+    def check(self, shards: Collection[int]) -> None:
+        """See :meth:`Ranges.check`: what is read is checked then."""
+
+    def ahead(self, shard: int, start: int, end: int) -> None:
+        """See :meth:`Ranges.ahead`."""
+
+    def read(self, shard: int, start: int, end: int) -> memoryview:
+        """See :meth:`Ranges.read`."""
+        name = self._shards[shard].name
+        (found,) = self._store.ranges([name], [start], [end])
+        if isinstance(found, Exception) or len(found) != end - start:
+            what = type(found).__name__ if isinstance(found, Exception) else f"{len(found)} of {end - start} bytes came"
+            raise DatasetError(f"{self._store}/{name}: bytes {start} to {end} cannot be read ({what})")
+        return memoryview(found)

@@ -1,0 +1,80 @@
+"""Images of identities, out of the segments of shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wds_face.stream.batch import Batch, Sample
+from wds_face.stream.choice import choose
+from wds_face.stream.plan import GROUP
+from wds_face.stream.segments import Segments
+
+
+class Reader:
+    """Reads batches, and what comes in the place of an image.
+
+    Args:
+        segments: where images are.
+        names: of the shards.
+        rows: of the index, :data:`~wds_face.shards.index.IDENTITY` ``[n]``.
+    """
+
+    def __init__(self, segments: Segments, names: list[str], rows: NDArray[np.void]) -> None:
+        self.segments, self._names, self._rows = segments, names, rows
+
+    def ahead(self, batch: Batch) -> None:
+        """Say that a batch comes soon."""
+        self.segments.ahead(self.segments.find(batch.groups["row"]))
+
+    def read(self, batch: Batch) -> None:
+        """Fill in the samples of a batch.
+
+        Raises:
+            DatasetError: a shard is not what the index says.
+        """
+        rows = batch.groups["row"]
+        shards = self._rows["shard"][rows].tolist()
+        self.segments.ranges.check(set(shards))
+        batch.samples, batch.reader = [], self
+        labels = self._rows["label"][rows].tolist()
+        for row, label, shard, number, chosen in zip(
+            rows.tolist(), labels, shards, self.segments.find(rows), batch.chosen, strict=True
+        ):
+            segment = self.segments.get(number)
+            view, keys, url = segment.view, segment.keys, self._names[shard]
+            places = chosen + segment.first[row - segment.row]
+            for place, (begin, end, key, stem) in zip(places.tolist(), segment.images[places].tolist(), strict=True):
+                name = keys[place] if keys else str(view[key:stem], "utf-8", "surrogateescape")
+                batch.samples.append({"__key__": name, "__url__": url, "image": view[begin:end], "cls": label})
+
+    def _group(self, row: int, chosen: NDArray[np.int64]) -> list[Sample]:
+        batch = Batch((0, 0, 0), np.array([(row, 0, True)], GROUP), chosen[None])
+        self.read(batch)
+        return batch.samples
+
+    def spares(self, batch: Batch, number: int) -> Iterator[Sample]:
+        """Other images of the identity of a sample: those not in the batch first."""
+        group, place = divmod(number, batch.chosen.shape[1])
+        row, chosen = int(batch.groups["row"][group]), batch.chosen[group]
+        images = int(self._rows["images"][row])
+        others = (int(chosen[place]) + np.arange(1, images)) % images
+        taken = np.isin(others, chosen)
+        for image in np.r_[others[~taken], others[taken]]:
+            yield from self._group(row, np.array([image]))
+
+    def neighbours(self, batch: Batch, number: int) -> Iterator[None]:
+        """Put other identities into the place of a sample's, one after the other: those that follow in the index."""
+        k = batch.chosen.shape[1]
+        group, taken = number // k, set(batch.groups["row"].tolist())
+        for row in (int(batch.groups["row"][group]) + np.arange(1, len(self._rows))) % len(self._rows):
+            if int(row) not in taken:
+                batch.groups["row"][group] = row
+                images = self._rows["images"][[row]].astype(np.int64)
+                chosen = np.empty((1, k), np.int64)
+                choose(np.uint64(batch.number), np.array([row]), np.zeros(1, np.int64), images, chosen)
+                batch.chosen[group] = chosen[0]
+                batch.samples[group * k : (group + 1) * k] = self._group(int(row), chosen[0])
+                yield

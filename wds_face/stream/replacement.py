@@ -1,0 +1,64 @@
+"""What comes in the place of an image that cannot be decoded."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wds_face.decoding import decode
+from wds_face.errors import DatasetError
+from wds_face.stream.batch import Batch
+from wds_face.stream.counters import Counters
+
+_log = logging.getLogger("wds_face")
+
+
+class Replacement:
+    """Another image of the same identity; where it has none, another identity.
+
+    Args:
+        on_error: ``"replace"``, or ``"raise"`` to stop at the first.
+        counters: where it is counted.
+    """
+
+    def __init__(self, on_error: str, counters: Counters) -> None:
+        self._raise, self._counters = on_error == "raise", counters
+        self._told: set[tuple[str, str]] = set()
+
+    def __call__(self, batch: Batch, number: int) -> NDArray[np.uint8]:
+        """Replace sample *number* of a batch; its pixels, uint8 RGB [H, W, 3].
+
+        Raises:
+            DatasetError: the stream is to stop, or there is nothing to replace it with.
+        """
+        sample = batch.samples[number]
+        problem = f"{sample['__url__']}: {sample['__key__']} cannot be decoded"
+        if self._raise or batch.reader is None:
+            raise DatasetError(f"{problem}; on_error='replace' takes another image of the identity instead")
+        if (sample["__url__"], sample["__key__"]) not in self._told:
+            self._told.add((sample["__url__"], sample["__key__"]))
+            _log.warning("%s: another image takes its place", problem)
+        self._counters.add("images_replaced")
+        if (image := self._spare(batch, number)) is not None:
+            return image
+        # No image of the identity can be decoded, so this is the first of its group: all of it is replaced.
+        for _ in batch.reader.neighbours(batch, number):
+            image = decode(batch.samples[number]["image"])
+            if image is None:
+                image = self._spare(batch, number)
+            if image is not None:
+                self._counters.add("identities_replaced")
+                return image
+        raise DatasetError(f"{problem}, nor any image of an identity that is not in the batch")
+
+    @staticmethod
+    def _spare(batch: Batch, number: int) -> NDArray[np.uint8] | None:
+        assert batch.reader is not None
+        for spare in batch.reader.spares(batch, number):
+            image = decode(spare["image"])
+            if image is not None:
+                batch.samples[number] = spare
+                return image
+        return None

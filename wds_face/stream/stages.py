@@ -1,0 +1,189 @@
+"""The stages of the stream, in webdataset's form: a callable over an iterator, each giving a batch for a batch."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.utils.data import get_worker_info
+
+from wds_face.shards.index import Index
+from wds_face.stream.batch import Batch
+from wds_face.stream.collate import as_tensors, compose
+from wds_face.stream.counters import Counters
+from wds_face.stream.plan import Epoch
+from wds_face.stream.position import Position
+from wds_face.stream.ranges import open_ranges
+from wds_face.stream.reader import Reader
+from wds_face.stream.replacement import Replacement
+from wds_face.stream.segments import Segments
+from wds_face.transforms.batch import BatchTransform
+
+Ints = NDArray[np.int64]
+
+# Batches that are planned ahead of the one that is made, for their bytes to be there in time.
+_AHEAD = 4
+
+
+class Plan:
+    """-> batches of this rank and worker, planned but empty.
+
+    Args:
+        images: of each row of the index.
+        segments: see :func:`~wds_face.stream.plan.cut_segments`.
+        seed: of all choices, together with the epoch.
+        position: where to begin, and which batches to take.
+        options: of :class:`~wds_face.stream.plan.Epoch`.
+    """
+
+    def __init__(self, images: Ints, segments: Ints, seed: int, position: Position, **options: Any) -> None:
+        self.images, self.segments, self.seed, self.position, self.options = images, segments, seed, position, options
+        self._planned: tuple[int, Epoch] | None = None
+
+    def epoch(self, number: int) -> Epoch:
+        """The plan of an epoch; the latest is kept."""
+        if self._planned is None or self._planned[0] != number:
+            self._planned = number, Epoch(self.images, self.segments, entropy=[self.seed, number], **self.options)
+        return self._planned[1]
+
+    def __call__(self) -> Iterator[Batch]:
+        number, start = self.position.begin()
+        rank, world = self.position.ranks
+        worker = get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        epoch = self.epoch(number)
+        for i in range(first, -(-(len(epoch) - start) // world), step):
+            g = start + rank + world * i
+            # Where the ranks do not divide what is left, the last ones begin anew, so that all have the same number.
+            groups = epoch.batch(g % len(epoch))
+            yield Batch((self.seed, number, g), groups, epoch.images_of(groups))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_planned": None}
+
+
+class Read:
+    """Batches -> batches with samples.
+
+    Args:
+        index: of the data set.
+        rows: of it, those that are streamed.
+        segments: int64 ``[n + 1]``: the first row of each, and behind them their number.
+        buffer_bytes: of segments that are kept in memory.
+        counters: where reads are counted.
+    """
+
+    def __init__(
+        self, index: Index, rows: NDArray[np.void], segments: Ints, buffer_bytes: int, counters: Counters
+    ) -> None:
+        self.store, self.shards, self.where = index.store, index.shards, str(index.store)
+        self.rows, self.buffer_bytes, self.counters = rows, buffer_bytes, counters
+        self.checked = index.made.get("options", {}).get("labels") == "cls"
+        self.segments = segments
+        self._reader: Reader | None = None
+
+    @property
+    def reader(self) -> Reader:
+        """The reader of this process."""
+        if self._reader is None:
+            names = [shard.name for shard in self.shards]
+            ranges = open_ranges(self.store, self.shards)
+            kept = {"checked": self.checked, "where": self.where, "buffer_bytes": self.buffer_bytes}
+            self._reader = Reader(Segments(ranges, names, self.rows, self.segments, **kept), names, self.rows)
+        return self._reader
+
+    def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        reader, coming = self.reader, deque[Batch]()
+        for batch in batches:
+            reader.ahead(batch)
+            coming.append(batch)
+            if len(coming) > _AHEAD:
+                yield self._read(reader, coming.popleft())
+        while coming:
+            yield self._read(reader, coming.popleft())
+
+    def _read(self, reader: Reader, batch: Batch) -> Batch:
+        segments = reader.segments
+        segments.fetched = segments.fetched_again = 0
+        reader.read(batch)
+        self.counters.add("groups_filled", int(batch.groups["fill"].sum()))
+        self.counters.add("bytes_fetched", segments.fetched)
+        self.counters.add("bytes_fetched_again", segments.fetched_again)
+        return batch
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_reader": None}
+
+
+class Transform:
+    """Samples -> images and masks.
+
+    Args:
+        apply: decodes, augments, flips and occludes a batch.
+        replacement: of images that cannot be decoded.
+    """
+
+    def __init__(self, apply: BatchTransform, replacement: Replacement) -> None:
+        self.apply, self.replacement = apply, replacement
+
+    def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            encoded = [sample["image"] for sample in batch.samples]
+
+            def replace(number: int, batch: Batch = batch, encoded: list[memoryview] = encoded) -> NDArray[np.uint8]:
+                image = self.replacement(batch, number)
+                encoded[:] = [sample["image"] for sample in batch.samples]  # there may be another identity now
+                return image
+
+            batch.images, batch.masks = self.apply(encoded, batch.rng(0), replace)
+            yield batch
+
+
+class Compose:
+    """Samples -> what a callable of PIL images makes of them.
+
+    Args:
+        transform: returns a tensor, or a tensor and its mask.
+        channels: ``"rgb"`` or ``"bgr"``, as it wants its images.
+        size: images of another are resized to it first.
+        replacement: of images that cannot be decoded.
+    """
+
+    def __init__(
+        self, transform: Callable[[Image.Image], Any], channels: str, size: int, replacement: Replacement
+    ) -> None:
+        self.transform, self.channels, self.size, self.replacement = transform, channels, size, replacement
+
+    def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            batch.images, batch.masks = compose(batch, self.transform, self.channels, self.size, self.replacement)
+            yield batch
+
+
+class Collate:
+    """Batches -> ``(images, labels)`` or ``(images, labels, masks)``, as :class:`~wds_face.PKStream` describes them.
+
+    Args:
+        output: ``"float"`` or ``"uint8"``.
+        channels: ``"rgb"`` or ``"bgr"``.
+        counters: where batches are counted.
+    """
+
+    def __init__(self, output: str, channels: str, counters: Counters) -> None:
+        self.output, self.channels, self.counters = output, channels, counters
+
+    def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[torch.Tensor, ...]]:
+        for batch in batches:
+            labels = torch.tensor([sample["cls"] for sample in batch.samples], dtype=torch.int64)
+            made = batch.images, batch.masks
+            tensors: tuple[torch.Tensor, ...] = tuple(tensor for tensor in made if isinstance(tensor, torch.Tensor))
+            if isinstance(batch.images, np.ndarray):
+                masks = batch.masks if isinstance(batch.masks, np.ndarray) else None
+                tensors = as_tensors(batch.images, masks, self.output, self.channels)
+            self.counters.add("batches")
+            yield tensors[0], labels, *tensors[1:]
