@@ -12,6 +12,9 @@ from PIL import Image
 
 from wds_face.images import MAX_PIXELS, Buffer
 
+# Those that images.kind knows. PIL reads others, and runs Ghostscript for some.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
+
 
 def decode(data: Buffer, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8] | None:
     """uint8 RGB [H, W, 3]; None for what is no whole image, or has more than :data:`~wds_face.images.MAX_PIXELS`.
@@ -38,7 +41,12 @@ def _decode(data: Buffer) -> NDArray[np.uint8] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                return None if image.width * image.height > MAX_PIXELS else np.array(image.convert("RGB"))
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    return None
+                if image.mode.startswith("I"):  # 16 bits of grey, which PIL would cut off at 255
+                    grey = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
+                    return np.repeat(grey[..., None], 3, axis=2)
+                return np.array(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError):
         return None

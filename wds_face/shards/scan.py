@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from wds_face.images import EXTENSIONS
 from wds_face.jit import compiled
 from wds_face.shards.samples import extension
-from wds_face.shards.tar import walk
+from wds_face.shards.tar import Member, walk
 
 #: Of an image within the run: the byte of its header, with which its key begins; its first byte; its size; the length
-#: of its key (0: see :attr:`Images.keys`); and the number in the ``.cls`` member beside it, -1 if there is none.
+#: of its key (0: see :attr:`Images.keys`); and the number in the ``.cls`` member of its sample, -1 if there is none. As
+#: in webdataset, a sample is made of members in a row that have the same key.
 START, DATA, SIZE, STEM, LABEL = range(5)
 
 
@@ -35,21 +37,26 @@ def scan(run: memoryview) -> Images:
     count = _scan(np.frombuffer(run, np.uint8), _KINDS, table)
     if count >= 0:
         return Images(table[:count].copy(), None)
-    rows: list[tuple[int, ...]] = []
+    rows: list[list[int]] = []
     keys: list[str] = []
-    labels: dict[str, int] = {}
-    for member in walk(run, ends=False):
-        folder, slash, file = member.name.rpartition("/")
-        key, kind = folder + slash + file.partition(".")[0], extension(member)
-        if kind in EXTENSIONS:
-            rows.append((member.start, member.data, member.size, 0, -1))
-            keys.append(key)
-        elif kind == "cls":
-            text = bytes(run[member.data : member.data + min(member.size, 32)]).strip()
-            labels[key] = int(text) if text.isdigit() and len(text) <= 18 else -1
-    table = np.array(rows, np.int64).reshape(-1, 5)
-    table[:, LABEL] = [labels.get(key, -1) for key in keys]
-    return Images(table, keys)
+    for key, members in groupby(walk(run, ends=False), _key):
+        first, label = len(rows), -1
+        for member in members:
+            kind = extension(member)
+            if kind in EXTENSIONS:
+                rows.append([member.start, member.data, member.size, 0, -1])
+                keys.append(key)
+            elif kind == "cls":
+                text = bytes(run[member.data : member.data + member.size]).strip()
+                label = int(text) if text.isdigit() and len(text) <= 18 else -1
+        for row in rows[first:]:
+            row[LABEL] = label
+    return Images(np.array(rows, np.int64).reshape(-1, 5), keys)
+
+
+def _key(member: Member) -> str:
+    folder, slash, file = member.name.rpartition("/")
+    return folder + slash + file.partition(".")[0]
 
 
 def _packed(text: str) -> int:
@@ -110,17 +117,26 @@ def _name(head: Any) -> Any:
 
 @compiled(types.int64(_BYTES))
 def _label(text: Any) -> Any:
-    """A whole number in ASCII, with nothing but white space behind it; -1 for anything else."""
-    number, i = 0, 0
-    while i < min(len(text), 18) and 48 <= text[i] <= 57:
-        number, i = number * 10 + text[i] - 48, i + 1
-    return -1 if i == 0 or (i < len(text) and text[i] > 32) else number
+    """A whole number of at most 18 digits in ASCII, with nothing but white space around it; -1 for anything else."""
+    begin, end = 0, len(text)
+    while begin < end and (text[begin] == 32 or 9 <= text[begin] <= 13):
+        begin += 1
+    while end > begin and (text[end - 1] == 32 or 9 <= text[end - 1] <= 13):
+        end -= 1
+    if not 0 < end - begin <= 18:
+        return -1
+    number = 0
+    for i in range(begin, end):
+        if not 48 <= text[i] <= 57:
+            return -1
+        number = number * 10 + text[i] - 48
+    return number
 
 
 @compiled(types.boolean(_BYTES, types.int64, types.int64, types.int64))
 def _same(data: Any, one: Any, two: Any, length: Any) -> Any:
-    """Whether two names begin with the same key, up to the dot behind it."""
-    for i in range(length + 1):  # noqa: SIM110 (numba compiles no generators)
+    """Whether two names begin with the same key of this length."""
+    for i in range(length):  # noqa: SIM110 (numba compiles no generators)
         if data[one + i] != data[two + i]:
             return False
     return True
@@ -138,7 +154,8 @@ def _among(numbers: Any, wanted: Any) -> Any:
 def _scan(data: Any, kinds: Any, table: Any) -> Any:
     """The number of rows filled; -1 for what only ``walk`` understands, or refuses."""
     at, count = 0, 0
-    early, label = -1, -1  # a .cls that comes before its image: where, and what it says
+    first, label = 0, -1  # of a sample: its first image, and what its .cls says
+    before, width = 0, -1  # the member before: where it is, and the length of its key
     while at < len(data):
         if at + 512 > len(data) or not _plain(data[at : at + 512]):
             return -1
@@ -148,17 +165,18 @@ def _scan(data: Any, kinds: Any, table: Any) -> Any:
         end = at + 512 + size
         if size < 0 or end > len(data) or head[length - 1] == 47:
             return -1
+        stem = dot if dot >= 0 else length
+        if stem != width or not _same(data, before, at, stem):
+            first, label = count, -1
+        before, width = at, stem
         if kind == kinds[-1]:
-            found = _label(data[at + 512 : end])
-            if count and table[count - 1, 3] == dot and _same(data, table[count - 1, 0], at, dot):
-                table[count - 1, 4] = found
-            else:
-                early, label = at, found
+            label = _label(data[at + 512 : end])
+            table[first:count, 4] = label
         elif _among(kinds[:-1], kind):
             if count == len(table):
                 return -1
-            table[count, 0], table[count, 1], table[count, 2], table[count, 3] = at, at + 512, size, dot
-            table[count, 4] = label if early >= 0 and _same(data, early, at, dot) else -1
+            table[count, 0], table[count, 1], table[count, 2], table[count, 3] = at, at + 512, size, stem
+            table[count, 4] = label
             count += 1
         at = end + (-size) % 512
     return count if at == len(data) else -1

@@ -23,6 +23,10 @@ class Counters:
         self._table = torch.zeros((_WORKERS, len(NAMES)), dtype=torch.int64)
         self._table.share_memory_()  # type: ignore[no-untyped-call]
 
+    def __setstate__(self, state: dict[str, torch.Tensor]) -> None:
+        self.__dict__.update(state)
+        self._table.share_memory_()  # type: ignore[no-untyped-call]
+
     def add(self, name: str, count: int = 1) -> None:
         """Count something that this process did."""
         if not count:

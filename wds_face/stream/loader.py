@@ -23,6 +23,8 @@ class PKLoader(DataLoader[Any]):
 
     def set_epoch(self, epoch: int) -> None:
         """See :meth:`PKStream.set_epoch`."""
+        if epoch != self.stream.epoch:
+            self._done = 0
         self.stream.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, Any]:
@@ -35,6 +37,7 @@ class PKLoader(DataLoader[Any]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See :meth:`PKStream.load_state_dict`."""
         self.stream.load_state_dict(state)
+        self._done = 0
 
     def stats(self) -> dict[str, int]:
         """See :meth:`PKStream.stats`."""

@@ -86,8 +86,14 @@ class Position:
         worker = get_worker_info()
         stride = self.ranks[1] * (worker.num_workers if worker else 1)
         epoch, start = self._begun or self._own or (self.epoch, self.start)
-        return epoch, start + (stride * (self.done if done is None else done) if self._begun else 0)
+        if done is None:
+            done = self.done if self._begun else 0
+        return epoch, start + stride * done
 
     def __getstate__(self) -> dict[str, Any]:
         self.ranks  # noqa: B018 (a spawned worker cannot ask)
         return {**self.__dict__, "_begun": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._shared.share_memory_()  # type: ignore[no-untyped-call]  # what a file or a cluster brought is not

@@ -63,6 +63,7 @@ class Reader:
         others = (int(chosen[place]) + np.arange(1, images)) % images
         taken = np.isin(others, chosen)
         for image in np.r_[others[~taken], others[taken]]:
+            chosen[place] = image  # of the batch, so that the next spare is another one
             yield from self._group(row, np.array([image]))
 
     def neighbours(self, batch: Batch, number: int) -> Iterator[None]:

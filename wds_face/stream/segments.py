@@ -84,10 +84,11 @@ class Segments:
         Raises:
             DatasetError: it cannot be read, or is not what the index says.
         """
+        shard, start, end = self._span(number)
         if number in self._kept:
             self._kept.move_to_end(number)
-            return self._kept[number]
-        shard, start, end = self._span(number)
+            segment = self._kept[number]
+            return segment if self.ranges.copied else segment._replace(view=self.ranges.read(shard, start, end))
         view = self.ranges.read(shard, start, end)
         try:
             segment = self._located(number, view)
@@ -101,7 +102,8 @@ class Segments:
         self._bytes += self._size(segment)
         while self._kept and self._bytes > self._limit:
             self._bytes -= self._size(self._kept.popitem(last=False)[1])
-        self._kept[number] = segment
+        # A view of a mapping would keep its file open.
+        self._kept[number] = segment if self.ranges.copied else segment._replace(view=memoryview(b""))
         return segment
 
     def _span(self, number: int) -> tuple[int, int, int]:

@@ -198,10 +198,8 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             own["readers"] = [self.position.ranks[1], worker.num_workers if worker else 1]
         for name, value in own.items():
             if state.get(name) != value:
-                what = "data set" if name == "data" else {"of": "epoch", "readers": "ranks and workers"}.get(name, name)
-                raise ValueError(
-                    f"the state is of another {what}: {state.get(name)!r}, where this stream has {value!r}"
-                )
+                what = {"data": "data set", "of": "kind of epoch", "readers": "ranks and workers"}.get(name, name)
+                raise ValueError(f"the state is of another {what}: {state.get(name)!r}, this stream has {value!r}")
         self.position.set(count("epoch", state["epoch"], least=0), count("batch", state["batch"], least=0))
 
     def loader(self, num_workers: int = 0, **options: Any) -> PKLoader:

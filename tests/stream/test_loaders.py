@@ -1,0 +1,170 @@
+"""The stream in other people's loaders, in threads and processes of every kind."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import webdataset as wds
+from torch.utils.data import DataLoader
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from tests.resuming import Step, masked, steps
+from tests.support import MakeFolder
+from wds_face import ImageFolder, Options, PKStream, ToTensorWithMask, convert
+
+OPTIONS: dict[str, Any] = {"p": 5, "k": 3, "seed": 7, "lanes": 2}
+
+
+@pytest.fixture
+def shards(make_folder: MakeFolder, tmp_path: Path) -> str:
+    folder = make_folder({f"{i:02d}": 1 + i * i % 9 for i in range(37)})
+    convert(ImageFolder(folder), tmp_path / "out", Options(shard_size=20_000), workers=1)
+    return str(tmp_path / "out")
+
+
+@pytest.fixture
+def whole(shards: str) -> list[Step]:
+    """An epoch of the stream itself."""
+    stream = masked(shards, **OPTIONS)
+    return steps(stream, stream.state_dict)  # type: ignore[arg-type]
+
+
+def sums(found: list[Step]) -> list[tuple[str, ...]]:
+    return [step.sums for step in found]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_plain_loaders(shards: str, whole: list[Step], workers: int) -> None:
+    stream = masked(shards, **OPTIONS)
+    for loader in (
+        DataLoader(stream, batch_size=None, num_workers=workers),
+        wds.WebLoader(stream, batch_size=None, num_workers=workers),
+    ):
+        assert sums(steps(loader, dict)) == sums(whole)
+        assert sums(steps(loader, dict)) == sums(whole)
+
+
+def test_plain_loaders_resume_by_count(shards: str, whole: list[Step]) -> None:
+    stream = masked(shards, **OPTIONS)
+    loader: DataLoader[Any] = DataLoader(stream, batch_size=None, num_workers=2, persistent_workers=True)
+    batches = iter(loader)
+    for _ in range(5):
+        next(batches)
+    state = stream.state_dict(done=5)
+    assert state == json.loads(whole[4].state)
+    other = masked(shards, **OPTIONS)
+    other.load_state_dict(state)
+    again: DataLoader[Any] = DataLoader(other, batch_size=None, num_workers=3, persistent_workers=True)
+    assert sums(steps(again, dict)) == sums(whole)[5:]
+    other.set_epoch(1)
+    other.set_epoch(0)
+    assert sums(steps(again, dict)) == sums(whole)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 3])
+@pytest.mark.parametrize("every", [1, 3])
+def test_torchdata_resumes_at_every_step(shards: str, whole: list[Step], workers: int, every: int) -> None:
+    def loader() -> StatefulDataLoader[Any]:
+        return StatefulDataLoader(
+            masked(shards, **OPTIONS), batch_size=None, num_workers=workers, snapshot_every_n_steps=every
+        )
+
+    first = loader()
+    found = steps(first, first.state_dict)
+    assert sums(found) == sums(whole)
+    for number in range(0, len(found), 1 if workers < 2 else 3):
+        second = loader()
+        second.load_state_dict(json.loads(found[number].state))
+        assert sums(steps(second, dict)) == sums(whole)[number + 1 :], number
+        if number % 5 == 1:
+            assert sums(steps(second, dict)) == sums(whole), "the next epoch is a whole one"
+
+
+def test_torchdata_on_other_numbers_is_refused(shards: str) -> None:
+    def loader(workers: int) -> StatefulDataLoader[Any]:
+        return StatefulDataLoader(masked(shards, **OPTIONS), batch_size=None, num_workers=workers)
+
+    first = loader(2)
+    batches = iter(first)
+    for _ in range(3):
+        next(batches)
+    worker = next(iter(first.state_dict()["_snapshot"]["_worker_snapshots"].values()))["dataset_state"]
+    with pytest.raises(ValueError, match=r"another ranks and workers: \[1, 2\], this stream has \[1, 1\]"):
+        masked(shards, **OPTIONS).load_state_dict(worker)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_ways_to_start_workers(shards: str, whole: list[Step], method: str) -> None:
+    stream = masked(shards, **OPTIONS)
+    loader = stream.loader(2, multiprocessing_context=method, persistent_workers=True, prefetch_factor=1)
+    assert sums(steps(loader, dict)) == sums(whole)
+    loader.set_epoch(1)
+    other = sums(steps(loader, dict))
+    assert other != sums(whole)
+    loader.load_state_dict(json.loads(whole[3].state))
+    assert sums(steps(loader, dict)) == sums(whole)[4:], "workers that live are told"
+    assert stream.stats()["batches"] >= 3 * len(whole) - 4, "what workers count is seen here"
+
+
+def test_workers_that_persist_after_the_main_process_streamed(shards: str, whole: list[Step]) -> None:
+    stream = masked(shards, **OPTIONS)
+    assert sums(steps(stream, dict)) == sums(whole)  # type: ignore[arg-type]
+    assert sums(steps(stream.loader(2), dict)) == sums(whole)
+
+
+def test_pinned_memory(shards: str, whole: list[Step]) -> None:
+    loader = masked(shards, **OPTIONS).loader(1, pin_memory=True)
+    assert sums(steps(loader, dict)) == sums(whole), "where there is no GPU torch only warns"
+
+
+def test_two_iterations_at_a_time(shards: str, whole: list[Step]) -> None:
+    loader = masked(shards, **OPTIONS).loader(2)
+    for (_, one, _), (_, two, _), step in zip(loader, loader, whole, strict=True):
+        assert one.tolist() == two.tolist() == list(step.labels)
+
+
+def test_a_pickled_stream_is_the_same(shards: str, whole: list[Step]) -> None:
+    stream = pickle.loads(pickle.dumps(masked(shards, **OPTIONS)))
+    assert sums(steps(stream, dict)) == sums(whole)
+    loader = stream.loader(2, persistent_workers=True)
+    list(loader)
+    loader.set_epoch(1)
+    loader.set_epoch(0)
+    assert sums(steps(loader, dict)) == sums(whole)
+    loader.set_epoch(1)
+    assert sums(steps(loader, dict)) != sums(whole), "workers see its epoch change, too"
+
+
+def test_the_length_of_a_sample(shards: str) -> None:
+    assert {len(sample) for sample in masked(shards, **OPTIONS)} == {3}
+    assert {len(sample) for sample in PKStream(shards, **OPTIONS)} == {2}
+    assert {len(sample) for sample in PKStream(shards, **OPTIONS, transform=ToTensorWithMask())} == {2, 3} - {3}
+
+
+def test_stages_of_ones_own(shards: str) -> None:
+    def darker(batches: Any) -> Any:
+        for batch in batches:
+            batch.images //= 2
+            yield batch
+
+    def named(batches: Any) -> Any:
+        for batch in batches:
+            seen.append((batch.number, [sample["__key__"] for sample in batch.samples]))
+            yield batch
+
+    plain = list(PKStream(shards, **OPTIONS, output="uint8", image_size=24))
+    stream, seen = PKStream(shards, **OPTIONS, output="uint8", image_size=24), list[Any]()
+    stream.insert(darker, after="transform")
+    stream.insert(named, after="read")
+    for (images, labels), (before, same) in zip(stream, plain, strict=True):
+        assert torch.equal(images, before // 2)
+        assert torch.equal(labels, same)
+    assert [number for number, _ in seen] == list(range(len(plain)))
+    assert all(len(set(keys)) <= 15 for _, keys in seen)
+    with pytest.raises(ValueError, match="after is one of plan, read, transform"):
+        stream.insert(darker, after="collate")  # type: ignore[arg-type]
