@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections import OrderedDict
 from collections.abc import Collection
 from pathlib import Path
@@ -55,7 +56,8 @@ class LocalRanges:
     copied = False
 
     def __init__(self, root: Path, shards: list[Shard]) -> None:
-        self._root, self._shards = root, shards
+        self._shards = shards
+        self._paths = [str(root / shard.name) for shard in shards]
         self._maps: OrderedDict[int, mmap.mmap] = OrderedDict()
         self._stamps: dict[int, tuple[int, int, int]] = {}
 
@@ -64,20 +66,18 @@ class LocalRanges:
         for shard in shards:
             if self._stamps.setdefault(shard, stamp := self._stamp(shard)) != stamp:
                 raise DatasetError(
-                    f"{self._root}/{self._shards[shard].name} was replaced while it was read: once the data set is "
-                    "complete, start again or resume"
+                    f"{self._paths[shard]} was replaced while it was read: once the data set is complete, start again "
+                    "or resume"
                 )
 
     def _stamp(self, shard: int) -> tuple[int, int, int]:
-        name, nbytes = self._shards[shard].name, self._shards[shard].nbytes
+        path, nbytes = self._paths[shard], self._shards[shard].nbytes
         try:
-            status = (self._root / name).stat()
+            status = os.stat(path)
         except OSError as error:
-            raise DatasetError(f"{self._root}/{name} cannot be read ({error.strerror})") from None
+            raise DatasetError(f"{path} cannot be read ({error.strerror})") from None
         if status.st_size != nbytes:
-            raise DatasetError(
-                f"{self._root}/{name} has {status.st_size} bytes, the index says {nbytes}: run `wds-face verify`"
-            )
+            raise DatasetError(f"{path} has {status.st_size} bytes, the index says {nbytes}: run `wds-face verify`")
         return status.st_ino, status.st_size, status.st_mtime_ns
 
     def _mapped(self, shard: int) -> mmap.mmap:
@@ -85,7 +85,7 @@ class LocalRanges:
             self._maps.move_to_end(shard)
             return self._maps[shard]
         self.check([shard])
-        with (self._root / self._shards[shard].name).open("rb") as file:
+        with open(self._paths[shard], "rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         while len(self._maps) >= _MAPPED:  # unmapped when the last view of it is gone
             self._maps.popitem(last=False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from wds_face.stream.batch import Batch, Sample
 from wds_face.stream.choice import choose
 from wds_face.stream.plan import GROUP
-from wds_face.stream.segments import Segments
+from wds_face.stream.segments import Segment, Segments
 
 
 class Reader:
@@ -24,10 +24,11 @@ class Reader:
 
     def __init__(self, segments: Segments, names: list[str], rows: NDArray[np.void]) -> None:
         self.segments, self._names, self._rows = segments, names, rows
+        self._before = np.cumsum(rows["images"], dtype=np.int64) - rows["images"]
 
     def ahead(self, batch: Batch) -> None:
         """Say that a batch comes soon."""
-        self.segments.ahead(self.segments.find(batch.groups["row"]))
+        self.segments.ahead(set(self.segments.find(batch.groups["row"]).tolist()))
 
     def read(self, batch: Batch) -> None:
         """Fill in the samples of a batch.
@@ -36,19 +37,26 @@ class Reader:
             DatasetError: a shard is not what the index says.
         """
         rows = batch.groups["row"]
-        shards = self._rows["shard"][rows].tolist()
-        self.segments.ranges.check(set(shards))
-        batch.samples, batch.reader = [], self
-        labels = self._rows["label"][rows].tolist()
-        for row, label, shard, number, chosen in zip(
-            rows.tolist(), labels, shards, self.segments.find(rows), batch.chosen, strict=True
+        numbers = self.segments.find(rows)
+        self.segments.ranges.check(set(self._rows["shard"][rows].tolist()))
+        within = batch.chosen + (self._before[rows] - self._before[self.segments.cuts[numbers]])[:, None]
+        places = np.empty((*within.shape, 4), np.int64)
+        read: dict[int, Segment] = {}
+        for number in set(numbers.tolist()):
+            segment = read[number] = self.segments.get(number)
+            here = numbers == number
+            places[here] = segment.images[within[here]]
+        samples: list[Sample] = []
+        batch.samples, batch.reader = samples, self
+        labels, shards = self._rows["label"][rows].tolist(), self._rows["shard"][rows].tolist()
+        for label, shard, number, images, group in zip(
+            labels, shards, numbers.tolist(), within.tolist(), places.tolist(), strict=True
         ):
-            segment = self.segments.get(number)
-            view, keys, url = segment.view, segment.keys, self._names[shard]
-            places = chosen + segment.first[row - segment.row]
-            for place, (begin, end, key, stem) in zip(places.tolist(), segment.images[places].tolist(), strict=True):
-                name = keys[place] if keys else str(view[key:stem], "utf-8", "surrogateescape")
-                batch.samples.append({"__key__": name, "__url__": url, "image": view[begin:end], "cls": label})
+            view, _, keys = read[number]
+            url = self._names[shard]
+            for image, (begin, end, key, stem) in zip(images, group, strict=True):
+                name = keys[image] if keys else str(view[key:stem], "utf-8", "surrogateescape")
+                samples.append({"__key__": name, "__url__": url, "image": view[begin:end], "cls": label})
 
     def _group(self, row: int, chosen: NDArray[np.int64]) -> list[Sample]:
         batch = Batch((0, 0, 0), np.array([(row, 0, True)], GROUP), chosen[None])

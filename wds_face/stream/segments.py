@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -23,15 +24,11 @@ class Segment(NamedTuple):
         images: int64 ``[n, 4]``, in the order of the rows: first byte and end of the image, first byte and end of its
             key.
         keys: of the images, where they do not stand in the bytes.
-        first: the first image of each row.
-        row: the first row.
     """
 
     view: memoryview
     images: Ints
     keys: list[str] | None
-    first: list[int]
-    row: int
 
 
 class Segments:
@@ -58,7 +55,7 @@ class Segments:
         where: str,
         buffer_bytes: int,
     ) -> None:
-        self.ranges, self._names, self._rows, self._cuts = ranges, names, rows, cuts
+        self.ranges, self._names, self._rows, self.cuts = ranges, names, rows, cuts
         self._checked, self._where, self._limit = checked, where, buffer_bytes
         self.fetched = self.fetched_again = 0  #: bytes, and of these those that had been there before
         self._kept: OrderedDict[int, Segment] = OrderedDict()
@@ -66,12 +63,11 @@ class Segments:
         self._seen = np.zeros(len(cuts) - 1, bool)
         self._coming: set[int] = set()
 
-    def find(self, rows: Ints) -> list[int]:
+    def find(self, rows: Ints) -> Ints:
         """The number of the segment of each row."""
-        found: list[int] = (np.searchsorted(self._cuts, rows, side="right") - 1).tolist()
-        return found
+        return np.searchsorted(self.cuts, rows, side="right") - 1
 
-    def ahead(self, numbers: list[int]) -> None:
+    def ahead(self, numbers: Iterable[int]) -> None:
         """Say that segments are wanted soon."""
         for number in numbers:
             if number not in self._kept and number not in self._coming:
@@ -107,7 +103,7 @@ class Segments:
         return segment
 
     def _span(self, number: int) -> tuple[int, int, int]:
-        first, last = self._rows[self._cuts[number]], self._rows[self._cuts[number + 1] - 1]
+        first, last = self._rows[self.cuts[number]], self._rows[self.cuts[number + 1] - 1]
         return int(first["shard"]), int(first["offset"]), int(last["offset"] + last["nbytes"])
 
     def _size(self, segment: Segment) -> int:
@@ -115,7 +111,7 @@ class Segments:
         return segment.images.nbytes + names + (len(segment.view) if self.ranges.copied else 0)
 
     def _located(self, number: int, view: memoryview) -> Segment:
-        rows = self._rows[self._cuts[number] : self._cuts[number + 1]]
+        rows = self._rows[self.cuts[number] : self.cuts[number + 1]]
         start = int(rows["offset"][0])
         try:
             found = scan(view)
@@ -139,4 +135,4 @@ class Segments:
         images = np.stack(
             [table[:, DATA], table[:, DATA] + table[:, SIZE], table[:, START], table[:, START] + table[:, STEM]], 1
         )
-        return Segment(view, images, keys, (np.cumsum(counts) - counts).tolist(), int(self._cuts[number]))
+        return Segment(view, images, keys)
