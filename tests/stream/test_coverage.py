@@ -78,7 +78,7 @@ def test_400_identities_on_8_ranks_with_4_workers_each(make_folder: MakeFolder, 
     options: dict[str, Any] = {"p": 64, "k": 4}
     url = str(tmp_path / "out")
     for epoch in ("images", "identities"):
-        keys, labels, _ = check(PKStream(url, epoch=epoch, **options), 64, 4)  # type: ignore[arg-type]
+        keys, labels, _ = check(PKStream(url, epoch=epoch, **options), 64, 4)
         assert len(labels) == 400
         if epoch == "images":
             assert len(keys) == 1200
