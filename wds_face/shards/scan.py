@@ -26,6 +26,13 @@ class Images(NamedTuple):
     table: NDArray[np.int64]
     keys: list[str] | None
 
+    def key(self, run: memoryview, number: int) -> str:
+        """WebDataset's key of an image."""
+        if self.keys is not None:
+            return self.keys[number]
+        start, stem = self.table[number, [START, STEM]].tolist()
+        return str(run[start : start + stem], "utf-8", "surrogateescape")
+
 
 def scan(run: memoryview) -> Images:
     """Find the images in members of a tar that end where *run* ends.

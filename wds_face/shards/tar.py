@@ -176,7 +176,9 @@ def _tarfile(buffer: memoryview, at: int, ends: bool) -> Iterator[Member]:
                 BLOCK
             ):  # tarfile takes this for a normal end
                 raise TarError(f"the archive is cut off at byte {end}")
-    except tarfile.TarError as error:
+    except TarError:
+        raise
+    except (tarfile.TarError, OSError, ValueError) as error:  # numbers that are none, in extended headers
         raise TarError(f"{error} at byte {at} or later") from None
 
 

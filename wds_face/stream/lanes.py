@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
-#: Bytes of a segment: one range request of an object store.
-SEGMENT = 8 << 20
+# Bytes of a segment, which is one range request of an object store: small enough that a lane has many to mix.
+_SEGMENT = 256 << 10, 2 << 20
+_SEGMENTS = 64
 
 # Divided without rest by most numbers of GPUs times workers.
 _LANES = (1, 2, 4, 8, 12, 24, 48)
@@ -30,9 +31,14 @@ def default_lanes(images: Ints, p: int, k: int, every: bool) -> int:
     return max(lanes for lanes in _LANES if lanes <= max(1, most))
 
 
+def segment_size(nbytes: int, lanes: int) -> int:
+    """Bytes of a segment: 2 MB, or less where a lane would not have 64 of them, but 256 kB at least."""
+    return min(max(nbytes // (lanes * _SEGMENTS), _SEGMENT[0]), _SEGMENT[1])
+
+
 def default_window(images: Ints, segments: Ints, p: int) -> int:
-    """Segments that hold 8 p identities, 16 at least."""
-    return max(16, -(-8 * p * (len(segments) - 1) // max(1, len(images))))
+    """Segments that hold 8 p identities, 64 at least."""
+    return max(_SEGMENTS, -(-8 * p * (len(segments) - 1) // max(1, len(images))))
 
 
 def epoch_length(images: Ints, p: int, k: int, every: bool, lanes: int) -> int:

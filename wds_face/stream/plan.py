@@ -30,23 +30,29 @@ Ints = NDArray[np.int64]
 #: One identity in one batch: its row in the index, which of its groups, and whether it is there only to fill the batch.
 GROUP = np.dtype([("row", "<i8"), ("group", "<i4"), ("fill", "?")])
 
+# Of an epoch, at most, what is dealt over all of its batches.
+_SPREAD_MOST = 0.1
+
 # What a generator is for: behind the other numbers, as trailing zeros would not count.
 _SEGMENTS, _SPREAD, _CHAPTER, _BATCH, _IMAGES = 1, 2, 3, 4, 5
 
 
 def cut_segments(shards: Ints, nbytes: Ints, size: int) -> Ints:
-    """First rows of the segments, and behind them the number of rows: about *size* bytes each, or one identity.
+    """First rows of the segments, and behind them the number of rows: equal parts of a shard of about *size* bytes.
 
     Args:
         shards: of each row, ascending.
         nbytes: of each row.
-        size: in bytes.
+        size: in bytes. A row that is larger is a segment of its own.
     """
-    ends = np.cumsum(nbytes)
     new = np.r_[True, shards[1:] != shards[:-1]]
     first = np.flatnonzero(new)
-    before = np.repeat((ends - nbytes)[first], np.diff(np.r_[first, len(shards)]))
-    number = (ends - before - 1) // size
+    rows = np.diff(np.r_[first, len(shards)])
+    total = np.add.reduceat(nbytes, first)
+    parts = np.maximum(1, np.rint(total / size).astype(np.int64))
+    ends = np.cumsum(nbytes)
+    begins = ends - nbytes - np.repeat((ends - nbytes)[first], rows)
+    number = begins * np.repeat(parts, rows) // np.repeat(total, rows)
     cuts: Ints = np.r_[np.flatnonzero(new | np.r_[True, number[1:] != number[:-1]]), len(shards)]
     return cuts
 
@@ -78,9 +84,9 @@ class Epoch:
         self._all = groups_of(images, k, every)
         self.length = epoch_length(images, p, k, every, lanes)  #: batches of each lane
         self._chapters = max(1, round(len(self._order) / (window * lanes)))  # of each lane
-        most = max(1, self.length // self._chapters)
-        while (shortest := self._divide(most)) < most and most > 1:
-            most = max(1, shortest)
+        # Where chapters are too short for the groups of many identities, there are fewer of them.
+        while self._divided() > _SPREAD_MOST and self._chapters > 1:
+            self._chapters //= 2
         self._ends: dict[int, Ints] = {}  # of each lane, what _edges found
         self._made: dict[tuple[int, int], NDArray[Any]] = {}
 
@@ -91,13 +97,20 @@ class Epoch:
     def _rng(self, purpose: int, *place: int) -> np.random.Generator:
         return np.random.default_rng([*self._entropy, *place, purpose])
 
+    def _divided(self) -> float:
+        """Divide the groups; the share of them that is dealt over all batches."""
+        most = max(1, self.length // self._chapters)
+        while (shortest := self._divide(most)) < most and most > 1:
+            most = max(1, shortest)
+        return 1 - float(self._groups.sum() / self._all.sum())
+
     def _divide(self, most: int) -> int:
         """Deal identities of more than *most* groups over all batches, the others to lanes and chapters.
 
         Returns the batches that the shortest chapter is sure to reach over.
         """
         spread = self._all > most
-        self._spread = np.flatnonzero(spread)
+        self._spread = self._rng(_SPREAD, 0).permutation(np.flatnonzero(spread))
         self._spread_ends = np.cumsum(self._all[self._spread])
         self._groups = np.where(spread, 0, self._all)
         dealt = int(self._spread_ends[-1]) if len(self._spread) else 0

@@ -66,8 +66,8 @@ class LocalRanges:
         for shard in shards:
             if self._stamps.setdefault(shard, stamp := self._stamp(shard)) != stamp:
                 raise DatasetError(
-                    f"{self._paths[shard]} was replaced while it was read: once the data set is complete, start again "
-                    "or resume"
+                    f"{self._paths[shard]} was replaced while it was read: once the data set is complete, make the "
+                    "stream anew and resume"
                 )
 
     def _stamp(self, shard: int) -> tuple[int, int, int]:

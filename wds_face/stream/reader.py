@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from wds_face.stream.batch import Batch, Sample
 from wds_face.stream.choice import choose
 from wds_face.stream.plan import GROUP
-from wds_face.stream.segments import Segment, Segments
+from wds_face.stream.segments import Segments
 
 
 class Reader:
@@ -18,12 +19,11 @@ class Reader:
 
     Args:
         segments: where images are.
-        names: of the shards.
         rows: of the index, :data:`~wds_face.shards.index.IDENTITY` ``[n]``.
     """
 
-    def __init__(self, segments: Segments, names: list[str], rows: NDArray[np.void]) -> None:
-        self.segments, self._names, self._rows = segments, names, rows
+    def __init__(self, segments: Segments, rows: NDArray[np.void]) -> None:
+        self.segments, self._rows = segments, rows
         self._before = np.cumsum(rows["images"], dtype=np.int64) - rows["images"]
 
     def ahead(self, batch: Batch) -> None:
@@ -36,27 +36,29 @@ class Reader:
         Raises:
             DatasetError: a shard is not what the index says.
         """
-        rows = batch.groups["row"]
-        numbers = self.segments.find(rows)
+        k = batch.chosen.shape[1]
+        numbers = self.segments.find(batch.groups["row"])
+        order = np.argsort(numbers, kind="stable")  # segment by segment
+        numbers, rows = numbers[order], batch.groups["row"][order]
         self.segments.ranges.check(set(self._rows["shard"][rows].tolist()))
-        within = batch.chosen + (self._before[rows] - self._before[self.segments.cuts[numbers]])[:, None]
-        places = np.empty((*within.shape, 4), np.int64)
-        read: dict[int, Segment] = {}
-        for number in set(numbers.tolist()):
-            segment = read[number] = self.segments.get(number)
-            here = numbers == number
-            places[here] = segment.images[within[here]]
-        samples: list[Sample] = []
-        batch.samples, batch.reader = samples, self
-        labels, shards = self._rows["label"][rows].tolist(), self._rows["shard"][rows].tolist()
-        for label, shard, number, images, group in zip(
-            labels, shards, numbers.tolist(), within.tolist(), places.tolist(), strict=True
+        within = batch.chosen[order] + (self._before[rows] - self._before[self.segments.cuts[numbers]])[:, None]
+        groups = zip(order.tolist(), self._rows["label"][rows].tolist(), within.tolist(), strict=True)
+        # No view of what was fetched stays, so that a segment that was dropped is gone.
+        image_of = bytes if self.segments.ranges.copied else memoryview
+        samples: list[Sample] = [{}] * within.size
+        first = np.flatnonzero(np.diff(numbers, prepend=-1))
+        for number, begin, end in zip(
+            numbers[first].tolist(), first.tolist(), [*first[1:].tolist(), len(rows)], strict=True
         ):
-            view, _, keys = read[number]
-            url = self._names[shard]
-            for image, (begin, end, key, stem) in zip(images, group, strict=True):
-                name = keys[image] if keys else str(view[key:stem], "utf-8", "surrogateescape")
-                samples.append({"__key__": name, "__url__": url, "image": view[begin:end], "cls": label})
+            view, (places, keys, url) = self.segments.get(number)
+            found = places[within[begin:end]].tolist()
+            for (group, label, images), place in zip(islice(groups, end - begin), found, strict=True):
+                at = group * k
+                for image, (data, stop, key, stem) in zip(images, place, strict=True):
+                    name = keys[image] if keys else str(view[key:stem], "utf-8", "surrogateescape")
+                    samples[at] = {"__key__": name, "__url__": url, "image": image_of(view[data:stop]), "cls": label}
+                    at += 1
+        batch.samples, batch.reader = samples, self
 
     def _group(self, row: int, chosen: NDArray[np.int64]) -> list[Sample]:
         batch = Batch((0, 0, 0), np.array([(row, 0, True)], GROUP), chosen[None])

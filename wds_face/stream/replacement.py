@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from wds_face.decoding import decode
 from wds_face.errors import DatasetError
 from wds_face.stream.batch import Batch
 from wds_face.stream.counters import Counters
+
+# Identities that are tried before it is clear that it is not the images.
+_TRIES = 1000
 
 _log = logging.getLogger("wds_face")
 
@@ -44,14 +48,14 @@ class Replacement:
         if (image := self._spare(batch, number)) is not None:
             return image
         # No image of the identity can be decoded, so this is the first of its group: all of it is replaced.
-        for _ in batch.reader.neighbours(batch, number):
+        for _ in islice(batch.reader.neighbours(batch, number), _TRIES):
             image = decode(batch.samples[number]["image"])
             if image is None:
                 image = self._spare(batch, number)
             if image is not None:
                 self._counters.add("identities_replaced")
                 return image
-        raise DatasetError(f"{problem}, nor any image of an identity that is not in the batch")
+        raise DatasetError(f"{problem}, nor any image of the identities that follow: run `wds-face verify --deep`")
 
     @staticmethod
     def _spare(batch: Batch, number: int) -> NDArray[np.uint8] | None:

@@ -10,25 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wds_face.errors import DatasetError, TarError
-from wds_face.shards.scan import DATA, LABEL, SIZE, START, STEM, scan
+from wds_face.shards.scan import DATA, LABEL, SIZE, START, STEM, Images, scan
 from wds_face.stream.ranges import Ranges
 
 Ints = NDArray[np.int64]
 
 
 class Segment(NamedTuple):
-    """The bytes of a segment, and where the images of its identities lie in them.
+    """Where the images of a segment's identities lie in its bytes.
 
     Attributes:
-        view: its bytes.
         images: int64 ``[n, 4]``, in the order of the rows: first byte and end of the image, first byte and end of its
             key.
         keys: of the images, where they do not stand in the bytes.
+        url: name of the shard.
     """
 
-    view: memoryview
     images: Ints
     keys: list[str] | None
+    url: str
 
 
 class Segments:
@@ -39,7 +39,7 @@ class Segments:
         names: of the shards.
         rows: of the index, :data:`~wds_face.shards.index.IDENTITY` ``[n]``.
         cuts: int64, the first row of each segment, and behind them the number of rows.
-        checked: whether ``.cls`` members say the labels of the index.
+        labels: where shards say the labels of the index: ``cls`` members or the ``key``, or elsewhere.
         where: the data set, for messages.
         buffer_bytes: how much is kept, in bytes; the latest segment always is.
     """
@@ -51,15 +51,17 @@ class Segments:
         rows: NDArray[np.void],
         cuts: Ints,
         *,
-        checked: bool,
+        labels: str,
         where: str,
         buffer_bytes: int,
     ) -> None:
         self.ranges, self._names, self._rows, self.cuts = ranges, names, rows, cuts
-        self._checked, self._where, self._limit = checked, where, buffer_bytes
+        self._labels, self._where, self._limit = labels, where, buffer_bytes
         self.fetched = self.fetched_again = 0  #: bytes, and of these those that had been there before
-        self._kept: OrderedDict[int, Segment] = OrderedDict()
+        self._kept: OrderedDict[int, tuple[memoryview | None, Segment]] = OrderedDict()
         self._bytes = 0
+        first, last = rows[cuts[:-1]], rows[cuts[1:] - 1]
+        self._spans = np.stack([first["shard"], first["offset"], last["offset"] + last["nbytes"]], 1).astype(np.int64)
         self._seen = np.zeros(len(cuts) - 1, bool)
         self._coming: set[int] = set()
 
@@ -72,43 +74,36 @@ class Segments:
         for number in numbers:
             if number not in self._kept and number not in self._coming:
                 self._coming.add(number)
-                self.ranges.ahead(*self._span(number))
+                self.ranges.ahead(*self._spans[number].tolist())
 
-    def get(self, number: int) -> Segment:
-        """A segment.
+    def get(self, number: int) -> tuple[memoryview, Segment]:
+        """The bytes of a segment, and what is where.
 
         Raises:
             DatasetError: it cannot be read, or is not what the index says.
         """
-        shard, start, end = self._span(number)
-        if number in self._kept:
+        kept = self._kept.get(number)
+        if kept is not None:
             self._kept.move_to_end(number)
-            segment = self._kept[number]
-            return segment if self.ranges.copied else segment._replace(view=self.ranges.read(shard, start, end))
+            # Of a mapping no view is kept: it would keep the file open.
+            return kept[0] if kept[0] is not None else self.ranges.read(*self._spans[number].tolist()), kept[1]
+        shard, start, end = self._spans[number].tolist()
         view = self.ranges.read(shard, start, end)
         try:
             segment = self._located(number, view)
         except (TarError, DatasetError) as error:
             raise DatasetError(f"{self._where}/{self._names[shard]}: {error}: run `wds-face verify`") from None
         self._coming.discard(number)
-        if self.ranges.copied:
-            self.fetched += len(view)
-            self.fetched_again += len(view) * bool(self._seen[number])
+        copy = view if self.ranges.copied else None
+        if copy is not None:
+            self.fetched += len(copy)
+            self.fetched_again += len(copy) * bool(self._seen[number])
         self._seen[number] = True
-        self._bytes += self._size(segment)
+        self._bytes += _size(copy, segment)
         while self._kept and self._bytes > self._limit:
-            self._bytes -= self._size(self._kept.popitem(last=False)[1])
-        # A view of a mapping would keep its file open.
-        self._kept[number] = segment if self.ranges.copied else segment._replace(view=memoryview(b""))
-        return segment
-
-    def _span(self, number: int) -> tuple[int, int, int]:
-        first, last = self._rows[self.cuts[number]], self._rows[self.cuts[number + 1] - 1]
-        return int(first["shard"]), int(first["offset"]), int(last["offset"] + last["nbytes"])
-
-    def _size(self, segment: Segment) -> int:
-        names = 100 * len(segment.keys) if segment.keys else 0
-        return segment.images.nbytes + names + (len(segment.view) if self.ranges.copied else 0)
+            self._bytes -= _size(*self._kept.popitem(last=False)[1])
+        self._kept[number] = copy, segment
+        return view, segment
 
     def _located(self, number: int, view: memoryview) -> Segment:
         rows = self._rows[self.cuts[number] : self.cuts[number + 1]]
@@ -128,11 +123,27 @@ class Segments:
         if (wrong := np.flatnonzero(counts != rows["images"])).size:
             one = rows[wrong[0]]
             raise DatasetError(f"{counts[wrong[0]]} images of identity {one['label']}, the index says {one['images']}")
-        labels = table[:, LABEL]
-        if self._checked and (wrong := np.flatnonzero((labels != rows["label"][row]) & (labels >= 0))).size:
-            one = rows["label"][row[wrong[0]]]
-            raise DatasetError(f"identity {one} has an image with label {labels[wrong[0]]}")
+        self._check(Images(table, keys), row, rows, view)
         images = np.stack(
             [table[:, DATA], table[:, DATA] + table[:, SIZE], table[:, START], table[:, START] + table[:, STEM]], 1
         )
-        return Segment(view, images, keys)
+        return Segment(images, keys, self._names[int(rows["shard"][0])])
+
+    def _check(self, images: Images, row: Ints, rows: NDArray[np.void], view: memoryview) -> None:
+        """Whether images have the labels of their rows, as far as shards say it."""
+        said = images.table[:, LABEL]
+        if self._labels == "key":
+            said = np.full(len(row), -1)
+            for first in np.flatnonzero(np.diff(row, prepend=-1)).tolist():
+                folder = images.key(view, first).rpartition("/")[0]
+                said[first] = int(folder) if folder.isdecimal() and len(folder) <= 18 else -1
+        elif self._labels != "cls":
+            return
+        if (wrong := np.flatnonzero((said != rows["label"][row]) & (said >= 0))).size:
+            label = rows["label"][row[wrong[0]]]
+            raise DatasetError(f"identity {label} has an image with label {said[wrong[0]]}")
+
+
+def _size(view: memoryview | None, segment: Segment) -> int:
+    """Bytes that a segment takes."""
+    return segment.images.nbytes + 100 * len(segment.keys or "") + len(view or "")

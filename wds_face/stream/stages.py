@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -83,7 +84,7 @@ class Read:
     ) -> None:
         self.store, self.shards, self.where = index.store, index.shards, str(index.store)
         self.rows, self.buffer_bytes, self.counters = rows, buffer_bytes, counters
-        self.checked = index.made.get("options", {}).get("labels") == "cls"
+        self.labels = str(index.made.get("options", {}).get("labels"))
         self.segments = segments
         self._reader: Reader | None = None
 
@@ -93,8 +94,11 @@ class Read:
         if self._reader is None:
             names = [shard.name for shard in self.shards]
             ranges = open_ranges(self.store, self.shards)
-            kept = {"checked": self.checked, "where": self.where, "buffer_bytes": self.buffer_bytes}
-            self._reader = Reader(Segments(ranges, names, self.rows, self.segments, **kept), names, self.rows)
+            segments = Segments(
+                *(ranges, names, self.rows, self.segments),
+                labels=self.labels, where=self.where, buffer_bytes=self.buffer_bytes,
+            )  # fmt: skip
+            self._reader = Reader(segments, self.rows)
         return self._reader
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -108,12 +112,12 @@ class Read:
             yield self._read(reader, coming.popleft())
 
     def _read(self, reader: Reader, batch: Batch) -> Batch:
-        segments = reader.segments
-        segments.fetched = segments.fetched_again = 0
         reader.read(batch)
+        segments = reader.segments
         self.counters.add("groups_filled", int(batch.groups["fill"].sum()))
         self.counters.add("bytes_fetched", segments.fetched)
         self.counters.add("bytes_fetched_again", segments.fetched_again)
+        segments.fetched = segments.fetched_again = 0  # what replacements fetch counts with the next batch
         return batch
 
     def __getstate__(self) -> dict[str, Any]:
@@ -132,6 +136,8 @@ class Transform:
         self.apply, self.replacement = apply, replacement
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        if get_worker_info() is not None:
+            cv2.setNumThreads(1)  # as torch does; there are other workers
         for batch in batches:
             encoded = [sample["image"] for sample in batch.samples]
 

@@ -17,7 +17,7 @@ from torch.utils.data import get_worker_info
 from wds_face.errors import DatasetError
 from wds_face.shards.index import IDENTITIES, Index
 from wds_face.stream.counters import Counters
-from wds_face.stream.lanes import SEGMENT, default_lanes, default_window, epoch_length, summary
+from wds_face.stream.lanes import default_lanes, default_window, epoch_length, segment_size, summary
 from wds_face.stream.loader import PKLoader
 from wds_face.stream.plan import cut_segments
 from wds_face.stream.position import Position
@@ -61,7 +61,8 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         seed: of all choices, together with the number of the epoch.
         lanes: sequences of batches that an epoch is made of, batch g of lane g % lanes. By default as many as the data
             fill, 48 at most. Readers (ranks x workers) should divide it: each byte is then read once.
-        window: segments, of 8 MB, that a lane mixes at a time; by default as many as hold 8 p identities, 16 at least.
+        window: segments, of 2 MB or less, that a lane mixes at a time; by default as many as hold 8 p identities, 64 at
+            least.
         buffer_bytes: of segments that each worker keeps in memory. Local files are mapped, and take none.
         rank, world_size: which batches are for this process; by default what torch.distributed, or else the variables
             RANK and WORLD_SIZE say when an iteration begins.
@@ -121,8 +122,8 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             least = f" with {min_images} images or more" if min_images > 1 else ""
             raise DatasetError(f"{index.store} has {len(rows)} identities{least}, fewer than p={p}")
         images, every = rows["images"].astype(np.int64), epoch == "images"
-        segments = cut_segments(rows["shard"], rows["nbytes"], SEGMENT)
         lanes = default_lanes(images, p, k, every) if lanes is None else count("lanes", lanes)
+        segments = cut_segments(rows["shard"], rows["nbytes"], segment_size(int(rows["nbytes"].sum()), lanes))
         window = default_window(images, segments, p) if window is None else count("window", window)
         self.position, self.counters = Position(rank, world_size), Counters()
         # What two streams must have in common for one to go on where the other was.
