@@ -115,3 +115,13 @@ def test_the_grouper_alone() -> None:
     assert Counter(label for label, _ in batch) == {7: 2, 9: 2}
     assert grouper.pending == 1
     assert {name for label, name in grouper.batch() if label == 7} > {"a", "b", "d"} - {n for _, n in batch}
+
+
+def test_a_sample_without_a_label_is_for_the_handler() -> None:
+    samples = [*stream([4] * 6, seed=1), {"__key__": "lost"}]
+    with pytest.raises(KeyError, match="cls"):
+        list(pk_batched(2, 2)(iter(samples)))
+    batches = list(pk_batched(2, 2, handler=wds.ignore_and_continue)(iter(samples)))
+    assert {sample["__key__"] for batch in batches for sample in batch} == {
+        sample["__key__"] for sample in samples[:-1]
+    }

@@ -286,3 +286,22 @@ def test_a_shard_that_is_gone_or_short(faces: Path, url: str, size: int | None) 
     segments, rows = opened(index, 1)
     with pytest.raises(DatasetError, match=name):
         segments.get(len(rows) - 1)
+
+
+def test_what_makes_a_store_be_read_more_often_is_said(
+    faces: Path, memory: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for url in (memory, str(tmp_path / "out")):
+        convert(ImageFolder(faces), url, workers=1)
+        with caplog.at_level("WARNING", "wds_face"):
+            PKStream(url, p=2, k=2, lanes=4).loader(2)
+            assert not caplog.records, url
+            PKStream(url, p=2, k=2, lanes=4, buffer_bytes=1000).loader(2)
+            PKStream(url, p=2, k=2, lanes=4, world_size=3, rank=0).loader(2)
+        said = [record.getMessage() for record in caplog.records]
+        if url == memory:
+            assert "the lanes of a reader mix 0 MB at a time, more than its buffer_bytes" in said[0]
+            assert "each byte is read 3 times, by as many of the 6 readers" in said[1]
+        else:
+            assert said == [], "what is mapped costs nothing"
+        caplog.clear()

@@ -86,12 +86,19 @@ def _pk_batched(
     bufsize: int | None = None,
     seed: int = 0,
     label: Callable[[dict[str, Any]], int] | None = None,
+    handler: Callable[[Exception], bool] = wds.reraise_exception,
 ) -> Iterator[list[dict[str, Any]]]:
     if bufsize is None:
         bufsize = 16 * p * k
     grouper: PKGrouper[dict[str, Any]] = PKGrouper(p, k, np.random.default_rng([seed, p, k]))
     for sample in source:
-        grouper.add(int(sample["cls"]) if label is None else label(sample), sample)
+        try:
+            identity = int(sample["cls"]) if label is None else label(sample)
+        except Exception as error:
+            if handler(error):
+                continue
+            break
+        grouper.add(identity, sample)
         if grouper.pending >= bufsize:
             yield [member for _, member in grouper.batch()]
     while grouper.pending:
@@ -108,6 +115,7 @@ def pk_batched(
     bufsize: int | None = None,
     seed: int = 0,
     label: Callable[[dict[str, Any]], int] | None = None,
+    handler: Callable[[Exception], bool] = wds.reraise_exception,
 ) -> Any:
     """A WebDataset stage that turns samples into lists of p * k samples, identity by identity.
 
@@ -120,8 +128,9 @@ def pk_batched(
             p x the images of a usual identity to mix well.
         seed: of all choices.
         label: the identity of a sample; by default its ``cls`` as a whole number.
+        handler: of webdataset's: what to do about a sample of which that cannot be said.
 
     Raises:
         ValueError: when the source has fewer than p identities.
     """
-    return _stage(p, k, bufsize=bufsize, seed=seed, label=label)
+    return _stage(p, k, bufsize=bufsize, seed=seed, label=label, handler=handler)

@@ -53,15 +53,22 @@ def reading_factor(lanes: int, readers: int) -> int:
 
 
 def summary(
-    images: Ints, p: int, k: int, every: bool, lanes: int, *, world_size: int = 1, num_workers: int = 0
+    images: Ints, p: int, k: int, every: bool, lanes: int, *, mixed: int = 0, world_size: int = 1, num_workers: int = 0
 ) -> dict[str, int]:
     """What an epoch will be.
+
+    Args:
+        images: of each row.
+        p, k, every, lanes: see :class:`~wds_face.stream.plan.Epoch`.
+        mixed: bytes that a lane mixes at a time.
+        world_size, num_workers: who reads it.
 
     Returns:
         ``identities``, ``images``: of the data; ``batches``: of each rank; ``groups``: of k images, that there are;
         ``groups_twice``: that fill the last batches; ``images_twice``: that fill groups of identities whose number of
         images is no multiple of k; ``batches_twice``: that come again so that all ranks have as many; ``readers``:
-        ranks times workers; ``reading_factor``: how many of them read the same; ``lanes``.
+        ranks times workers; ``reading_factor``: how many of them read the same; ``lanes``;
+        ``bytes_mixed``: at a time, by the lanes of one reader.
     """
     groups = groups_of(images, k, every)
     batches = epoch_length(images, p, k, every, lanes) * lanes
@@ -77,4 +84,21 @@ def summary(
         "readers": readers,
         "reading_factor": reading_factor(lanes, readers),
         "lanes": lanes,
+        "bytes_mixed": lanes // gcd(readers, lanes) * mixed,
     }
+
+
+def advice(plan: dict[str, int], buffer_bytes: int) -> list[str]:
+    """What to change where a store is not local and *plan*, a summary, makes it be read more often than once."""
+    said = []
+    if plan["reading_factor"] > 1:
+        said.append(
+            f"each byte is read {plan['reading_factor']} times, by as many of the {plan['readers']} readers (ranks x "
+            f"workers): take a number that divides lanes={plan['lanes']}, or set lanes to a multiple of it"
+        )
+    if plan["bytes_mixed"] > buffer_bytes:
+        said.append(
+            f"the lanes of a reader mix {plan['bytes_mixed'] >> 20} MB at a time, more than its buffer_bytes of "
+            f"{buffer_bytes >> 20} MB, so what is dropped is read again: set buffer_bytes to as much, or fewer lanes"
+        )
+    return said

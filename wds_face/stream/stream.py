@@ -17,7 +17,7 @@ from torch.utils.data import get_worker_info
 from wds_face.errors import DatasetError
 from wds_face.shards.index import IDENTITIES, Index
 from wds_face.stream.counters import Counters
-from wds_face.stream.lanes import default_lanes, default_window, epoch_length, segment_size, summary
+from wds_face.stream.lanes import advice, default_lanes, default_window, epoch_length, segment_size, summary
 from wds_face.stream.loader import PKLoader
 from wds_face.stream.plan import cut_segments
 from wds_face.stream.position import Position
@@ -133,6 +133,9 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             "min_images": min_images,
         }
         self._store, self._images, self._batches = index.store, images, epoch_length(images, p, k, every, lanes) * lanes
+        nbytes = int(rows["nbytes"].sum())
+        self._mixed = min(nbytes // lanes, nbytes // (len(segments) - 1) * window)
+        self._buffer_bytes = buffer_bytes
         replacement = Replacement(on_error, self.counters)
         stage: Transform | Compose
         if transform is None:
@@ -212,12 +215,9 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         """
         plan = self.summary(num_workers)
         _log.info("%s: %s", self._store, ", ".join(f"{name} {value}" for name, value in plan.items()))
-        if plan["reading_factor"] > 1 and not self._store.local:
-            _log.warning(
-                "%s: each byte is read %d times, by as many of the %d readers (ranks x workers): take a number that "
-                "divides lanes=%d, or set lanes to a multiple of it",
-                *(self._store, plan["reading_factor"], plan["readers"], plan["lanes"]),
-            )
+        if not self._store.local:
+            for said in advice(plan, self._buffer_bytes):
+                _log.warning("%s: %s", self._store, said)
         return PKLoader(self, batch_size=None, num_workers=num_workers, **options)
 
     def summary(self, num_workers: int = 0) -> dict[str, int]:
@@ -225,9 +225,10 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         same = self._same
         return summary(
             *(self._images, same["p"], same["k"], same["of"] == "images", same["lanes"]),
+            mixed=self._mixed,
             world_size=self.position.ranks[1],
             num_workers=num_workers,
-        ) | {"window": same["window"]}
+        )
 
     def stats(self) -> dict[str, int]:
         """What happened since the stream was made, in all workers; see :mod:`wds_face.stream.counters`."""
