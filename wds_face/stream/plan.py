@@ -17,7 +17,7 @@ twice.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,19 @@ def cut_segments(shards: Ints, nbytes: Ints, size: int) -> Ints:
     return cuts
 
 
+class _Chapter(NamedTuple):
+    """The groups of a chapter, batch by batch, each in random order; the first batch; where each begins and ends."""
+
+    groups: NDArray[Any]
+    first: int
+    ends: list[int]
+
+    def of(self, n: int) -> NDArray[Any]:
+        """Those in batch *n* of the lane."""
+        begin, end = self.ends[n - self.first : n - self.first + 2]
+        return self.groups[begin:end]
+
+
 class Epoch:
     """One epoch, planned chapter by chapter, as far as it is asked for.
 
@@ -88,7 +101,7 @@ class Epoch:
         while self._divided() > _SPREAD_MOST and self._chapters > 1:
             self._chapters //= 2
         self._ends: dict[int, Ints] = {}  # of each lane, what _edges found
-        self._made: dict[tuple[int, int], NDArray[Any]] = {}
+        self._made: dict[tuple[int, int], _Chapter] = {}
 
     def __len__(self) -> int:
         """Batches of the epoch, of all lanes together."""
@@ -129,30 +142,31 @@ class Epoch:
     def batch(self, g: int) -> NDArray[Any]:
         """The groups of batch *g*, :data:`GROUP` ``[p]``, all of different identities, in random order."""
         lane, n = g % self.lanes, g // self.lanes
-        first = np.arange(self._turn[g], self._spread_ends[-1] if len(self._spread) else 0, len(self))
-        found = np.zeros(len(first), GROUP)
-        if len(first):
-            which = np.searchsorted(self._spread_ends, first, side="right")
-            found["row"] = self._spread[which]
-            found["group"] = first - (self._spread_ends - self._all[self._spread])[which]
-        parts = [found]
+        parts = []
         edges = self._edges(lane)
         begin, end = self._places[lane, n], min(self._places[lane, n + 1], edges[-1] - edges[0])
         if begin < end:
-            chapters = range(
-                int(np.searchsorted(edges, edges[0] + begin, side="right")) - 1,
-                int(np.searchsorted(edges, edges[0] + end, side="left")),
-            )
-            for chapter in chapters:
-                table = self._chapter(lane, chapter)
-                low, high = np.searchsorted(table["batch"], [n, n + 1])
-                parts.append(table[low:high][["row", "group", "fill"]].astype(GROUP))
-        taken = np.concatenate(parts)
+            first, last = np.searchsorted(edges, (edges[0] + begin, edges[0] + end - 1), side="right").tolist()
+            parts = [self._chapter(lane, chapter).of(n) for chapter in range(first - 1, last)]
+        if len(parts) == 1 and len(parts[0]) == self.p:
+            return parts[0].copy()
+        taken = np.concatenate([self._dealt(g), *parts])
         rng = self._rng(_BATCH, g)
         if len(taken) < self.p:
-            near = self._chapter(lane, len(edges) - 2)["row"] if edges[-1] > edges[0] else np.zeros(0, np.int64)
+            near = self._chapter(lane, len(edges) - 2).groups["row"] if edges[-1] > edges[0] else np.zeros(0, np.int64)
             taken = np.concatenate([taken, self._fill(taken["row"], near, rng)])
         return taken[rng.permutation(self.p)]
+
+    def _dealt(self, g: int) -> NDArray[Any]:
+        """The groups of a batch that are dealt over all batches."""
+        end = int(self._spread_ends[-1]) if len(self._spread) else 0
+        numbers = np.arange(self._turn[g], end, len(self))
+        found = np.zeros(len(numbers), GROUP)
+        if len(numbers):
+            which = np.searchsorted(self._spread_ends, numbers, side="right")
+            found["row"] = self._spread[which]
+            found["group"] = numbers - self._spread_ends[which] + self._all[found["row"]]
+        return found
 
     def _fill(self, taken: Ints, near: Ints, rng: np.random.Generator) -> NDArray[Any]:
         """Groups of identities that are not taken: of those near first, which are in memory."""
@@ -192,8 +206,7 @@ class Epoch:
         counts = self._groups[rows]
         return rows, self._before[place] + np.cumsum(counts) - counts
 
-    def _chapter(self, lane: int, chapter: int) -> NDArray[Any]:
-        """The groups of a chapter with the batch of the lane that each is in."""
+    def _chapter(self, lane: int, chapter: int) -> _Chapter:
         key = lane, chapter
         if key not in self._made:
             while len(self._made) >= 2 * self.lanes:  # a batch may lie in two
@@ -201,7 +214,7 @@ class Epoch:
             self._made[key] = self._deal(lane, chapter)
         return self._made[key]
 
-    def _deal(self, lane: int, chapter: int) -> NDArray[Any]:
+    def _deal(self, lane: int, chapter: int) -> _Chapter:
         edges = self._edges(lane)
         begin, end = int(edges[chapter]), int(edges[chapter + 1])
         first = int(np.searchsorted(self._before, begin, side="right")) - 1
@@ -218,21 +231,22 @@ class Epoch:
         batches = np.flatnonzero(room)
         room = room[batches].copy()
         rng = self._rng(_CHAPTER, lane, chapter)
-        table = np.zeros(end - begin, np.dtype([*GROUP.descr, ("batch", "<i8")]))
-        at = 0
+        groups, batch, at = np.zeros(end - begin, GROUP), np.zeros(end - begin, np.int64), 0
         # The largest first, each into the batches with the most room: where any way fits, this one does (Gale, Ryser).
         several = np.flatnonzero(counts > 1)
         for i in several[np.argsort(-counts[several], kind="stable")].tolist():
             count = int(counts[i])
             chosen = np.argpartition(-(room + rng.random(len(room))), count - 1)[:count]
             room[chosen] -= 1
-            part = table[at : at + count]
-            part["row"], part["group"], part["batch"] = rows[i], low[i] + rng.permutation(count), batches[chosen]
+            groups["row"][at : at + count], groups["group"][at : at + count] = rows[i], low[i] + rng.permutation(count)
+            batch[at : at + count] = batches[chosen]
             at += count
         single = counts == 1
-        table["row"][at:], table["group"][at:] = rows[single], low[single]
-        table["batch"][at:] = rng.permutation(np.repeat(batches, room))
-        return table[np.argsort(table["batch"], kind="stable")]
+        groups["row"][at:], groups["group"][at:] = rows[single], low[single]
+        batch[at:] = rng.permutation(np.repeat(batches, room))
+        order = np.lexsort((rng.random(len(batch)), batch))
+        ends = np.searchsorted(batch[order], np.arange(batches[0], batches[-1] + 2))
+        return _Chapter(groups[order], int(batches[0]), ends.tolist())
 
     def images_of(self, groups: NDArray[Any]) -> Ints:
         """Which images of its identity each group has: int64 ``[len(groups), k]``, different ones if there are k."""
