@@ -7,7 +7,7 @@ drawn for the purpose. The bytes are in memory before the clock starts.
 
 The transforms are those of the mission: crop 0.1, photometric 0.3, low resolution 0.2, flip 0.5, medical mask 0.5.
 
-- decode: OpenCV to a uint8 batch [N, 112, 112, 3], as the stream does it.
+- decode: to a uint8 batch [N, 112, 112, 3], as the stream does it.
 - full: the same with all transforms, and the masks [N, 112, 112]: the stream with output="uint8".
 - full, float: and normalised to float32, masks too: the stream with output="float".
 - composed: a torchvision Compose of wds_face's per-image callables over PIL images, to stacked float tensors.

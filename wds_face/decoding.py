@@ -23,18 +23,23 @@ def decode(data: Buffer, out: NDArray[np.uint8] | None = None) -> NDArray[np.uin
 
     Args:
         data: JPEG (by libjpeg-turbo), or what PIL reads.
-        out: contiguous; returned, with the image in it, if that is a JPEG of just this shape.
+        out: contiguous, for a JPEG of just this shape: it is returned then, and may be overwritten in any case.
     """
+    if out is not None:
+        try:  # most are of this shape, and asking for it first takes time
+            image: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, buffer=out)
+        except ValueError:
+            pass
+        else:
+            return out if image.shape == out.shape else image.copy()
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(data)
         if height * width > MAX_PIXELS:
             return None
-        if out is None or out.shape != (height, width, 3):
-            out = np.empty((height, width, 3), np.uint8)
-        simplejpeg.decode_jpeg(data, buffer=out)
-        return out
+        image = simplejpeg.decode_jpeg(data)
     except ValueError:  # no JPEG, one of four colours, or with a byte too many
         return _decode(data)
+    return image
 
 
 def _decode(data: Buffer) -> NDArray[np.uint8] | None:
