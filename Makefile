@@ -20,6 +20,9 @@ bench: .venv/.ready-bench .venv-mxnet/.ready
 	$(BIN)/python benchmarks/convert.py
 	$(BIN)/python benchmarks/recordio.py
 	$(BIN)/python benchmarks/transforms.py
+	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/shuffle.py
 
 clean:
 	rm -rf .venv .venv-mxnet demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

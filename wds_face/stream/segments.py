@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
 from wds_face.errors import DatasetError, TarError
+from wds_face.jit import compiled
 from wds_face.shards.scan import DATA, LABEL, SIZE, START, STEM, Images, scan
 from wds_face.stream.ranges import Ranges
 
@@ -112,6 +114,9 @@ class Segments:
             found = scan(view)
         except TarError as error:
             raise TarError(f"{error} of the segment that begins at byte {start}") from None
+        url = self._names[int(rows["shard"][0])]
+        if self._labels != "key" and _fit(found.table, rows["offset"], rows["nbytes"], rows["images"], rows["label"]):
+            return Segment(_placed(found.table), found.keys, url)
         table, keys = found.table, found.keys
         begins = rows["offset"] - start
         row = np.searchsorted(begins, table[:, START], side="right") - 1
@@ -124,10 +129,7 @@ class Segments:
             one = rows[wrong[0]]
             raise DatasetError(f"{counts[wrong[0]]} images of identity {one['label']}, the index says {one['images']}")
         self._check(Images(table, keys), row, rows, view)
-        images = np.stack(
-            [table[:, DATA], table[:, DATA] + table[:, SIZE], table[:, START], table[:, START] + table[:, STEM]], 1
-        )
-        return Segment(images, keys, self._names[int(rows["shard"][0])])
+        return Segment(_placed(table), keys, url)
 
     def _check(self, images: Images, row: Ints, rows: NDArray[np.void], view: memoryview) -> None:
         """Whether images have the labels of their rows, as far as shards say it."""
@@ -147,3 +149,31 @@ class Segments:
 def _size(view: memoryview | None, segment: Segment) -> int:
     """Bytes that a segment takes."""
     return segment.images.nbytes + 100 * len(segment.keys or "") + len(view or "")
+
+
+_TABLE, _LONGS, _INTS = types.int64[:, ::1], types.int64[:], types.int32[:]
+
+
+@compiled(types.boolean(_TABLE, _LONGS, _LONGS, _INTS, _LONGS))
+def _fit(table: Any, offsets: Any, nbytes: Any, images: Any, labels: Any) -> Any:
+    """Whether images are just those of the rows, in the same order, with their labels or none: as good as always."""
+    at = 0
+    for row in range(len(offsets)):
+        begin = offsets[row] - offsets[0]
+        for _ in range(images[row]):
+            if at == len(table) or table[at, START] < begin or table[at, DATA] + table[at, SIZE] > begin + nbytes[row]:
+                return False
+            if table[at, LABEL] >= 0 and table[at, LABEL] != labels[row]:
+                return False
+            at += 1
+    return at == len(table)
+
+
+@compiled(_TABLE(_TABLE))
+def _placed(table: Any) -> Any:
+    """First byte and end of each image, and of its key."""
+    places = np.empty((len(table), 4), np.int64)
+    for i in range(len(table)):
+        places[i, 0], places[i, 1] = table[i, DATA], table[i, DATA] + table[i, SIZE]
+        places[i, 2], places[i, 3] = table[i, START], table[i, START] + table[i, STEM]
+    return places
