@@ -119,7 +119,8 @@ class Run:
 
         def note(batches: Any) -> Iterator[Any]:
             for batch in batches:
-                self.keys.append([sample["__key__"] for sample in batch.samples])
+                if len(batch.samples) == len(batch.chosen.ravel()) > len(batch.chosen[0]):  # no replacement by itself
+                    self.keys.append([sample["__key__"] for sample in batch.samples])
                 yield batch
 
         stream.insert(note, after="read")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import os
+import subprocess
+import sys
 from collections import Counter
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -10,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wds_face.stream.lanes import default_lanes, default_window, groups_of, segment_size
 from wds_face.stream.plan import Epoch, cut_segments
 
 
@@ -116,3 +122,64 @@ def test_segments_are_of_one_shard_and_hold_everything(nbytes: list[int], size: 
         assert end > first
         assert len(set(shard[first:end].tolist())) == 1
         assert sum(nbytes[first:end]) < 2 * size + max(nbytes)
+
+
+def test_a_plan_is_the_same_on_every_processor() -> None:
+    """To the bit, for states and clusters of unlike machines. If this changes, so must ``format`` in the state."""
+    code = """if True:
+        import hashlib
+        import numpy as np
+        from wds_face.stream.plan import Epoch, cut_segments
+
+        images = np.rint(np.random.default_rng(5).geometric(0.004, 3000)).astype(np.int64)
+        found = hashlib.sha256()
+        for lanes, every in ((1, True), (3, True), (2, False)):
+            segments = cut_segments(np.arange(3000) // 500, images * 7000, 1 << 20)
+            epoch = Epoch(images, segments, p=16, k=4, every=every, lanes=lanes, window=3000, entropy=[3, 1])
+            for g in range(0, len(epoch), 7):
+                batch = epoch.batch(g)
+                found.update(batch.tobytes() + epoch.images_of(batch).tobytes())
+        print(found.hexdigest())
+    """
+    plans = set()
+    for features in ("", "X86_V4 AVX512_ICL", "X86_V3 X86_V4 AVX512_ICL"):
+        environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": features}
+        run = [sys.executable, "-W", "ignore", "-c", code]
+        plans.add(subprocess.run(run, env=environment, capture_output=True, text=True, check=True).stdout.strip())
+    assert plans == {"abe42796d2f28d807b6eb8d8a907eab5d4416cb7df5339bcd1da4cea05fe78eb"}
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_every_order_of_an_identitys_images_is_as_likely(n: int) -> None:
+    """Chi-square over identities and epochs."""
+    counts = Counter[tuple[int, ...]]()
+    for epoch in range(20):
+        plan = planned([n] * 300, p=4, k=n, entropy=(0, epoch))
+        groups = np.zeros(300, plan.batch(0).dtype)
+        groups["row"] = np.arange(300)
+        counts.update(map(tuple, plan.images_of(groups).tolist()))
+    orders = math.factorial(n)
+    expected = 6000 / orders
+    square = sum((counts[order] - expected) ** 2 / expected for order in permutations(range(n)))
+    assert square < {2: 10.83, 3: 20.52, 4: 49.73}[n], "p > 0.001"
+
+
+def test_neighbours_meet_little_more_often_than_in_a_full_shuffle() -> None:
+    """In a set of many segments; the whole study is benchmarks/shuffle.py."""
+    images = np.random.default_rng(0).geometric(0.1, 3000)
+    nbytes = images * 7000
+    lanes = default_lanes(images, 16, 4, True)
+    segments = cut_segments(np.arange(3000) // 300, nbytes, segment_size(int(nbytes.sum()), lanes))
+    window = default_window(images, segments, 16)
+    near = np.cumsum(nbytes) // (8 << 20)
+    weight = groups_of(images, 4, True) / groups_of(images, 4, True).sum()
+    chance = float((np.bincount(near, weight) ** 2).sum())
+    met = total = 0
+    for number in range(2):
+        epoch = Epoch(images, segments, p=16, k=4, every=True, lanes=lanes, window=window, entropy=[0, number])
+        for g in range(len(epoch)):
+            places = near[epoch.batch(g)["row"]]
+            met += int((places[:, None] == places).sum()) - 16
+            total += 16 * 15
+    assert lanes > 1
+    assert met / total < 1.5 * chance

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import webdataset as wds
+from torch.utils.data import DataLoader
 
 from tests.resuming import Job, Step, fresh, masked, merged, steps, streamed
 from tests.support import MakeFolder
-from wds_face import ImageFolder, Options, PKStream, convert
+from wds_face import ImageFolder, Options, PKStream, WebDataset, convert
 
 WORLDS = (1, 2, 3, 4, 8)
 WORKERS = (0, 1, 2, 5)
@@ -181,9 +183,56 @@ def test_a_rank_needs_a_world(shards: str) -> None:
 
 
 def test_ranks_of_the_environment(shards: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked when an iteration begins, whoever iterates."""
     stream = PKStream(shards, **OPTIONS[0])
+    loaders: list[Any] = [
+        *(stream.loader(0), stream.loader(2), stream.loader(2, multiprocessing_context="spawn")),
+        *(DataLoader(stream, batch_size=None, num_workers=2), wds.WebLoader(stream, batch_size=None, num_workers=2)),
+    ]
+    loaders[1] = stream.loader(1, persistent_workers=True)
     whole = [labels.tolist() for _, labels in stream]
+    assert [labels.tolist() for _, labels in loaders[1]] == whole
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert [labels.tolist() for _, labels in stream] == whole[1::2]
-    assert [labels.tolist() for _, labels in stream.loader(2)] == whole[1::2]
+    for loader in (stream, *loaders):
+        assert [labels.tolist() for _, labels in loader] == whole[1::2], loader
+    assert len(stream) == len(loaders[0]) == -(-len(whole) // 2)
+    for rank, world in (("3", "2"), ("0", "0"), ("x", "2"), ("-1", "2")):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", world)
+        with pytest.raises(ValueError, match=f"RANK={rank} and WORLD_SIZE={world} name no rank"):
+            next(iter(stream))
+
+
+def test_an_epoch_broken_off_after_resuming_begins_at_0_again(shards: str) -> None:
+    whole = streamed(Job(shards, OPTIONS[0]))[0]
+    for workers in (0, 2):
+        loader = masked(shards, **OPTIONS[0]).loader(workers)
+        loader.load_state_dict(json.loads(whole[3].state))
+        for number, _ in enumerate(loader):
+            if number == 1:
+                break
+        assert loader.state_dict()["batch"] == 6
+        with pytest.raises(ValueError, match="epoch must be"):
+            loader.set_epoch(-1)
+        assert loader.state_dict()["batch"] == 6
+        check(steps(loader, loader.state_dict), whole, 0)
+
+
+def test_a_batch_that_no_epoch_has_is_refused(shards: str) -> None:
+    stream = masked(shards, **OPTIONS[0])
+    with pytest.raises(ValueError, match=f"at batch 10000 of an epoch of {len(stream)}"):
+        stream.load_state_dict({**stream.state_dict(), "batch": 10_000})
+
+
+def test_what_came_before_is_not_read(shards: str, tmp_path: Path) -> None:
+    url = f"memory:/{tmp_path}/resumed"
+    convert(WebDataset(shards), url, Options(shard_size=20_000), workers=1)
+    options = {**OPTIONS[0], "rank": 0, "world_size": 1}
+    whole = PKStream(url, **options)
+    total = len(list(whole))
+    stream = PKStream(url, **options)
+    stream.load_state_dict({**stream.state_dict(), "batch": total - 2})
+    assert len(list(stream)) == 2
+    read = stream.stats()["bytes_fetched"]
+    assert 0 < read < 0.8 * whole.stats()["bytes_fetched"]

@@ -294,10 +294,10 @@ def test_what_makes_a_store_be_read_more_often_is_said(
     for url in (memory, str(tmp_path / "out")):
         convert(ImageFolder(faces), url, workers=1)
         with caplog.at_level("WARNING", "wds_face"):
-            PKStream(url, p=2, k=2, lanes=4).loader(2)
+            PKStream(url, p=1, k=2, lanes=2).loader(2)
             assert not caplog.records, url
-            PKStream(url, p=2, k=2, lanes=4, buffer_bytes=1000).loader(2)
-            PKStream(url, p=2, k=2, lanes=4, world_size=3, rank=0).loader(2)
+            PKStream(url, p=1, k=2, lanes=2, buffer_bytes=1000).loader(2)
+            PKStream(url, p=1, k=2, lanes=2, world_size=3, rank=0).loader(2)
         said = [record.getMessage() for record in caplog.records]
         if url == memory:
             assert "the lanes of a reader mix 0 MB at a time, more than its buffer_bytes" in said[0]

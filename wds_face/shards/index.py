@@ -107,6 +107,8 @@ def read_manifest(store: Store) -> dict[str, Any]:
             f"{store} has no {MANIFEST}: no data set, or one whose conversion has not finished "
             "(run the same `wds-face convert` again, or `wds-face index` for shards made elsewhere)"
         ) from None
+    except NotADirectoryError:
+        raise DatasetError(f"{store} is a file: give the folder that holds the data set") from None
     except ValueError:
         raise DatasetError(f"{store}/{MANIFEST} is not JSON: it is damaged") from None
     own = manifest.get("wds_face") if isinstance(manifest, dict) else None

@@ -23,7 +23,7 @@ class LocalStore(Store):
 
     def __init__(self, path: str) -> None:
         super().__init__(path.rstrip("/") or path[:1] or ".", {})
-        self.local = Path(self.url)
+        self.local = Path(os.path.abspath(self.url))  # the process may go elsewhere
 
     def names(self, folder: str = "") -> list[str]:
         """See :meth:`Store.names`."""

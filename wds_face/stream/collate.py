@@ -67,6 +67,9 @@ def compose(
                 )
     if masks and len(masks) != len(images):
         raise TypeError("transform returned a mask with some images only")
+    for what, made in ("images", images), ("masks", masks):
+        if len(shapes := {tuple(tensor.shape) for tensor in made}) > 1:
+            raise TypeError(f"transform must return {what} of one shape, not {' and '.join(map(str, sorted(shapes)))}")
     return torch.stack(images), torch.stack(masks) if masks else None
 
 

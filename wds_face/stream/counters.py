@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import torch
 from torch.utils.data import get_worker_info
 
@@ -14,6 +16,7 @@ NAMES = (
     "bytes_fetched_again",  # of these, what had been dropped for want of room
 )
 _WORKERS = 1024
+_TOLD = 1 << 20
 
 
 class Counters:
@@ -22,10 +25,20 @@ class Counters:
     def __init__(self) -> None:
         self._table = torch.zeros((_WORKERS, len(NAMES)), dtype=torch.int64)
         self._table.share_memory_()  # type: ignore[no-untyped-call]
+        self._told = torch.zeros(_TOLD, dtype=torch.uint8)
+        self._told.share_memory_()  # type: ignore[no-untyped-call]
 
     def __setstate__(self, state: dict[str, torch.Tensor]) -> None:
         self.__dict__.update(state)
         self._table.share_memory_()  # type: ignore[no-untyped-call]
+        self._told.share_memory_()  # type: ignore[no-untyped-call]
+
+    def first_time(self, what: str) -> bool:
+        """Whether no process has asked this before (of a thousand things, one may be taken for another)."""
+        slot = zlib.crc32(what.encode("utf-8", "surrogateescape")) % _TOLD
+        told = bool(self._told[slot])
+        self._told[slot] = 1
+        return not told
 
     def add(self, name: str, count: int = 1) -> None:
         """Count something that this process did."""

@@ -17,6 +17,8 @@ _SEGMENTS = 64
 _LANES = (1, 2, 4, 8, 12, 24, 48)
 # Of a lane at least, in p identities and in batches: fewer mix badly, and the last batch of each may be filled.
 _IDENTITIES, _BATCHES = 4, 40
+# Of the groups, what may come twice before it is said.
+_TWICE = 0.05
 
 
 def groups_of(images: Ints, k: int, every: bool) -> Ints:
@@ -88,9 +90,16 @@ def summary(
     }
 
 
-def advice(plan: dict[str, int], buffer_bytes: int) -> list[str]:
-    """What to change where a store is not local and *plan*, a summary, makes it be read more often than once."""
+def advice(plan: dict[str, int], buffer_bytes: int | None) -> list[str]:
+    """What to change about *plan*, a summary; *buffer_bytes* of a reader, None where reading twice costs nothing."""
     said = []
+    if plan["lanes"] > 1 and plan["groups_twice"] > plan["groups"] * _TWICE:
+        said.append(
+            f"{plan['groups_twice']} groups come twice, beside {plan['groups']} in all, to fill the last batches of "
+            f"{plan['lanes']} lanes: take fewer"
+        )
+    if buffer_bytes is None:
+        return said
     if plan["reading_factor"] > 1:
         said.append(
             f"each byte is read {plan['reading_factor']} times, by as many of the {plan['readers']} readers (ranks x "

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class PKLoader(DataLoader[Any]):
-    """The batches of a :class:`~wds_face.PKStream`, and its state at any step."""
+    """The batches of a :class:`~wds_face.PKStream`, and its state at any step of the iteration that began last.
+
+    ``len`` is that of a whole epoch, also where one is resumed.
+    """
 
     _done = 0
 
@@ -23,9 +26,10 @@ class PKLoader(DataLoader[Any]):
 
     def set_epoch(self, epoch: int) -> None:
         """See :meth:`PKStream.set_epoch`."""
-        if epoch != self.stream.epoch:
-            self._done = 0
+        before = self.stream.epoch
         self.stream.set_epoch(epoch)
+        if epoch != before:
+            self._done = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loop is: behind the batch that it was given last, whatever the workers have made ahead.
@@ -45,11 +49,10 @@ class PKLoader(DataLoader[Any]):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self._done = 0
-        self.stream.position.begin()
+        self.stream.position.take()
         return self._counted(super().__iter__())
 
     def _counted(self, batches: Iterator[Any]) -> Iterator[Any]:
         for batch in batches:
             self._done += 1
             yield batch
-        self.stream.position.end()

@@ -236,7 +236,8 @@ class Epoch:
         several = np.flatnonzero(counts > 1)
         for i in several[np.argsort(-counts[several], kind="stable")].tolist():
             count = int(counts[i])
-            chosen = np.argpartition(-(room + rng.random(len(room))), count - 1)[:count]
+            # Sorted, as the order in which a partition comes out is another on another processor.
+            chosen = np.sort(np.argpartition(-(room + rng.random(len(room))), count - 1)[:count])
             room[chosen] -= 1
             groups["row"][at : at + count], groups["group"][at : at + count] = rows[i], low[i] + rng.permutation(count)
             batch[at : at + count] = batches[chosen]

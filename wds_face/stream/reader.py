@@ -76,8 +76,8 @@ class Reader:
             chosen[place] = image  # of the batch, so that the next spare is another one
             yield from self._group(row, np.array([image]))
 
-    def neighbours(self, batch: Batch, number: int) -> Iterator[None]:
-        """Put other identities into the place of a sample's, one after the other: those that follow in the index."""
+    def neighbours(self, batch: Batch, number: int) -> Iterator[list[Sample]]:
+        """The samples of other identities, one after the other, which take the place of a sample's in the plan."""
         k = batch.chosen.shape[1]
         group, taken = number // k, set(batch.groups["row"].tolist())
         for row in (int(batch.groups["row"][group]) + np.arange(1, len(self._rows))) % len(self._rows):
@@ -87,5 +87,4 @@ class Reader:
                 chosen = np.empty((1, k), np.int64)
                 choose(np.uint64(batch.number), np.array([row]), np.zeros(1, np.int64), images, chosen)
                 batch.chosen[group] = chosen[0]
-                batch.samples[group * k : (group + 1) * k] = self._group(int(row), chosen[0])
-                yield
+                yield self._group(int(row), chosen[0])

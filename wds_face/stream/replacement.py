@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from wds_face.decoding import decode
 from wds_face.errors import DatasetError
-from wds_face.stream.batch import Batch
+from wds_face.stream.batch import Batch, Sample
 from wds_face.stream.counters import Counters
 
 # Identities that are tried before it is clear that it is not the images.
@@ -29,7 +30,8 @@ class Replacement:
 
     def __init__(self, on_error: str, counters: Counters) -> None:
         self._raise, self._counters = on_error == "raise", counters
-        self._told: set[tuple[str, str]] = set()
+        #: stages that samples go through before they are decoded, and what replaces them as well
+        self.stages: list[Callable[[Iterable[Batch]], Iterator[Batch]]] = []
 
     def __call__(self, batch: Batch, number: int) -> NDArray[np.uint8]:
         """Replace sample *number* of a batch; its pixels, uint8 RGB [H, W, 3].
@@ -41,14 +43,16 @@ class Replacement:
         problem = f"{sample['__url__']}: {sample['__key__']} cannot be decoded"
         if self._raise or batch.reader is None:
             raise DatasetError(f"{problem}; on_error='replace' takes another image of the identity instead")
-        if (sample["__url__"], sample["__key__"]) not in self._told:
-            self._told.add((sample["__url__"], sample["__key__"]))
+        if self._counters.first_time(problem):
             _log.warning("%s: another image takes its place", problem)
         self._counters.add("images_replaced")
         if (image := self._spare(batch, number)) is not None:
             return image
         # No image of the identity can be decoded, so this is the first of its group: all of it is replaced.
-        for _ in islice(batch.reader.neighbours(batch, number), _TRIES):
+        k = batch.chosen.shape[1]
+        begin = number // k * k
+        for group in islice(batch.reader.neighbours(batch, number), _TRIES):
+            batch.samples[begin : begin + k] = self._through(batch, begin, group)
             image = decode(batch.samples[number]["image"])
             if image is None:
                 image = self._spare(batch, number)
@@ -57,12 +61,21 @@ class Replacement:
                 return image
         raise DatasetError(f"{problem}, nor any image of the identities that follow: run `wds-face verify --deep`")
 
-    @staticmethod
-    def _spare(batch: Batch, number: int) -> NDArray[np.uint8] | None:
+    def _spare(self, batch: Batch, number: int) -> NDArray[np.uint8] | None:
         assert batch.reader is not None
         for spare in batch.reader.spares(batch, number):
-            image = decode(spare["image"])
+            (sample,) = self._through(batch, number, [spare])
+            image = decode(sample["image"])
             if image is not None:
-                batch.samples[number] = spare
+                batch.samples[number] = sample
                 return image
         return None
+
+    def _through(self, batch: Batch, number: int, samples: list[Sample]) -> list[Sample]:
+        """What the stages make of samples that take the places from *number* on."""
+        group, place = divmod(number, batch.chosen.shape[1])
+        chosen = batch.chosen[[group], place : place + len(samples)]
+        part = Batch(batch.entropy, batch.groups[[group]], chosen, samples, reader=batch.reader)
+        for stage in self.stages:
+            (part,) = stage(iter([part]))
+        return part.samples

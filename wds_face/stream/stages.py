@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -124,6 +124,12 @@ class Read:
         return {**self.__dict__, "_reader": None}
 
 
+def _alone() -> None:
+    """One thread for OpenCV in a worker, as torch has: there are other workers."""
+    if get_worker_info() is not None:
+        cv2.setNumThreads(1)
+
+
 class Transform:
     """Samples -> images and masks.
 
@@ -136,8 +142,7 @@ class Transform:
         self.apply, self.replacement = apply, replacement
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        if get_worker_info() is not None:
-            cv2.setNumThreads(1)  # as torch does; there are other workers
+        _alone()
         for batch in batches:
             encoded = [sample["image"] for sample in batch.samples]
 
@@ -166,6 +171,7 @@ class Compose:
         self.transform, self.channels, self.size, self.replacement = transform, channels, size, replacement
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        _alone()
         for batch in batches:
             batch.images, batch.masks = compose(batch, self.transform, self.channels, self.size, self.replacement)
             yield batch
@@ -186,10 +192,13 @@ class Collate:
     def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[torch.Tensor, ...]]:
         for batch in batches:
             labels = torch.tensor([sample["cls"] for sample in batch.samples], dtype=torch.int64)
-            made = batch.images, batch.masks
-            tensors: tuple[torch.Tensor, ...] = tuple(tensor for tensor in made if isinstance(tensor, torch.Tensor))
-            if isinstance(batch.images, np.ndarray):
-                masks = batch.masks if isinstance(batch.masks, np.ndarray) else None
-                tensors = as_tensors(batch.images, masks, self.output, self.channels)
+            kinds = {type(made) for made in (batch.images, batch.masks) if made is not None}
+            tensors: tuple[torch.Tensor, ...]
+            if isinstance(batch.images, np.ndarray) and batch.images.dtype == np.uint8 and kinds == {np.ndarray}:
+                tensors = as_tensors(batch.images, cast("NDArray[Any]", batch.masks), self.output, self.channels)
+            elif kinds == {torch.Tensor}:
+                tensors = tuple(made for made in (batch.images, batch.masks) if isinstance(made, torch.Tensor))
+            else:
+                raise TypeError("a stage must leave images and masks arrays, uint8 images, or make both tensors")
             self.counters.add("batches")
             yield tensors[0], labels, *tensors[1:]

@@ -44,7 +44,8 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
     number of batches. Seed and epoch decide every batch, to the bit, whatever the number of workers; with the same
     *lanes* their order over all ranks is the same for any number of ranks. See :meth:`state_dict` for going on.
 
-    It is a ``webdataset.DataPipeline`` of the stages in :mod:`wds_face.stream.stages`: see :meth:`insert`.
+    It is a ``webdataset.DataPipeline`` of the stages in :mod:`wds_face.stream.stages`: see :meth:`insert`. Its
+    ``repeat``, ``with_epoch`` and ``with_length`` know nothing of epochs and states: use :meth:`set_epoch`.
 
     Args:
         url: the data set's folder, a path or an fsspec URL.
@@ -103,7 +104,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         storage_options: dict[str, Any] | None = None,
     ) -> None:
         p, k, min_images = count("p", p), count("k", k), count("min_images", min_images)
-        buffer_bytes = count("buffer_bytes", buffer_bytes)
+        buffer_bytes, image_size = count("buffer_bytes", buffer_bytes), count("image_size", image_size)
         if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 1 << 32:
             raise ValueError(f"seed must be a whole number from 0 to 2**32 - 1, not {seed!r}")
         for name, value, allowed in (
@@ -114,6 +115,8 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         ):
             if value not in allowed:
                 raise ValueError(f'{name} is "{allowed[0]}" or "{allowed[1]}", not {value!r}')
+        if transform is not None and not callable(transform):
+            raise TypeError(f"transform must be a callable of a PIL image, not {transform!r}")
         if transform is not None and (augmenter is not None or occlusion is not None or flip):
             raise ValueError("transform replaces augmenter, occlusion and flip: give it, or them")
         index = Index.open(url, storage_options)
@@ -136,7 +139,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         nbytes = int(rows["nbytes"].sum())
         self._mixed = min(nbytes // lanes, nbytes // (len(segments) - 1) * window)
         self._buffer_bytes = buffer_bytes
-        replacement = Replacement(on_error, self.counters)
+        self._replacement = replacement = Replacement(on_error, self.counters)
         stage: Transform | Compose
         if transform is None:
             stage = Transform(BatchTransform(augmenter, occlusion, flip, image_size), replacement)
@@ -150,14 +153,13 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         )
 
     def __len__(self) -> int:
-        """Batches of an epoch for this rank; every rank has as many."""
+        """Batches of a whole epoch for this rank; every rank has as many."""
         return ceil(self._batches / self.position.ranks[1])
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
         for batch in super().__iter__():
             self.position.done += 1
             yield batch
-        self.position.end()
 
     @property
     def epoch(self) -> int:
@@ -169,7 +171,9 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
 
         After :meth:`load_state_dict`, setting the epoch of that state goes on in it, and another begins at its start.
         """
-        self.position.set(count("epoch", epoch, least=0))
+        if count("epoch", epoch, least=0) >= 1 << 62:
+            raise ValueError(f"epoch must be below 2**62, not {epoch}")
+        self.position.set(int(epoch))
 
     def state_dict(self, done: int | None = None) -> dict[str, Any]:
         """What :meth:`load_state_dict` takes: a small JSON-able dict, the same on every rank.
@@ -189,7 +193,8 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next iteration begin with the batch behind those of *state*, on any number of ranks and workers.
 
-        Nothing of what came before is read. The iterations after it begin at 0 again.
+        Nothing of what came before is read. The iterations after it begin at 0 again; those of another loader with
+        workers do so once :meth:`set_epoch` has chosen another epoch.
 
         Raises:
             ValueError: it is the state of another stream; the message says what differs.
@@ -204,7 +209,10 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             if state.get(name) != value:
                 what = {"data": "data set", "of": "kind of epoch", "readers": "ranks and workers"}.get(name, name)
                 raise ValueError(f"the state is of another {what}: {state.get(name)!r}, this stream has {value!r}")
-        self.position.set(count("epoch", state["epoch"], least=0), count("batch", state["batch"], least=0))
+        epoch, batch = count("epoch", state["epoch"], least=0), count("batch", state["batch"], least=0)
+        if batch > self._batches:
+            raise ValueError(f"the state is at batch {batch} of an epoch of {self._batches}: it was changed")
+        self.position.set(epoch, batch)
 
     def loader(self, num_workers: int = 0, **options: Any) -> PKLoader:
         """A torch ``DataLoader`` over the batches, with ``set_epoch``, ``state_dict`` and ``load_state_dict``.
@@ -213,11 +221,14 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             num_workers: processes.
             options: of ``DataLoader``.
         """
+        if options.pop("batch_size", None) is not None or not options.pop("in_order", True):
+            raise ValueError(
+                "batch_size and in_order=False are not for this loader: batches are made by p and k, in order"
+            )
         plan = self.summary(num_workers)
         _log.info("%s: %s", self._store, ", ".join(f"{name} {value}" for name, value in plan.items()))
-        if not self._store.local:
-            for said in advice(plan, self._buffer_bytes):
-                _log.warning("%s: %s", self._store, said)
+        for said in advice(plan, None if self._store.local else self._buffer_bytes):
+            _log.warning("%s: %s", self._store, said)
         return PKLoader(self, batch_size=None, num_workers=num_workers, **options)
 
     def summary(self, num_workers: int = 0) -> dict[str, int]:
@@ -241,10 +252,14 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
 
         Args:
             stage: a callable over an iterator of :class:`~wds_face.stream.Batch`, which gives a batch for a batch.
-            after: ``"plan"``: nothing is read yet; ``"read"``: it has samples; ``"transform"``: images and masks.
+            after: ``"plan"``: nothing is read yet; ``"read"``: it has samples, and what replaces one goes through the
+                stage by itself; ``"transform"``: images and masks. Of several, the first comes first.
         """
-        kinds = {"plan": Plan, "read": Read, "transform": (Transform, Compose)}
-        if after not in kinds:
-            raise ValueError(f"after is one of {', '.join(kinds)}, not {after!r}")
-        place = next(i for i, own in enumerate(self.pipeline) if isinstance(own, kinds[after]))  # type: ignore[arg-type]
-        self.pipeline.insert(place + 1, stage)
+        names = {Plan: "plan", Read: "read", Transform: "transform", Compose: "transform", Collate: "collate"}
+        own = [names.get(type(one), "") for one in self.pipeline]
+        if after not in own[:-1]:
+            raise ValueError(f"after is one of plan, read, transform, not {after!r}")
+        place = next(i for i in range(own.index(after) + 1, len(own)) if own[i])  # behind those that are there already
+        self.pipeline.insert(place, stage)
+        if after == "read":
+            self._replacement.stages.append(stage)
