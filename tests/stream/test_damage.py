@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -204,6 +206,57 @@ def test_each_damaged_image_is_told_once(shards: Path, form: str, caplog: pytest
     assert len(told) == 2
     for key in broken:
         assert len([line for line in told if key in line and places[key][0].name in line]) == 1
+
+
+def test_workers_tell_it_once_between_them(shards: Path) -> None:
+    """In a process of its own, as workers write to its standard error."""
+    broken = [key_of(0, 2), key_of(7, 1)]
+    corrupt(shards, broken)
+    code = """if True:
+        import sys
+        from wds_face import PKStream
+
+        stream = PKStream(sys.argv[1], p=4, k=2, image_size=24)
+        loader = stream.loader(3)
+        for epoch in range(3):
+            loader.set_epoch(epoch)
+            list(loader)
+        print(stream.stats()["images_replaced"])
+    """
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, shards], capture_output=True, text=True, check=True
+    )
+    assert int(run.stdout) >= 6
+    told = [line for line in run.stderr.splitlines() if "cannot be decoded" in line]
+    assert sorted(next(key for key in broken if key in line) for line in told) == broken
+
+
+def test_what_replaces_an_image_goes_through_the_stages_before(shards: Path) -> None:
+    """A stage that makes images readable, and labels its own, sees each sample once."""
+
+    def hidden(batches: Any) -> Iterator[Any]:
+        for batch in batches:
+            for sample in batch.samples:
+                sample["image"] = bytes(byte ^ 255 for byte in sample["image"])
+            yield batch
+
+    def relabelled(batches: Any) -> Iterator[Any]:
+        for batch in batches:
+            for sample in batch.samples:
+                sample["image"] = bytes(byte ^ 255 for byte in sample["image"])
+                sample["cls"] += 1000
+            yield batch
+
+    corrupt(shards, [key_of(0, 2), *(key_of(7, image) for image in range(5))])
+    options: dict[str, Any] = {"p": 4, "k": 2, "image_size": 24, "output": "uint8"}
+    plain, stream = PKStream(shards, **options), PKStream(shards, **options)
+    stream.insert(hidden, after="read")
+    stream.insert(relabelled, after="read")
+    for (images, labels), (same, before) in zip(stream, plain, strict=True):
+        assert torch.equal(labels, before + 1000)
+        assert torch.equal(images, same)
+    assert stream.stats() == plain.stats()
+    assert stream.stats()["identities_replaced"] > 0
 
 
 @forms
