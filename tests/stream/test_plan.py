@@ -106,6 +106,22 @@ def test_a_lane_reads_few_segments_at_a_time() -> None:
         assert len(set().union(*near[n : n + 4])) <= 2 * (3 + 1), "those of two chapters at most"
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 9), st.booleans(), st.integers(1, 5))
+def test_one_image_each_and_k_above_any_count(n: int, p: int, k: int, every: bool, lanes: int) -> None:
+    check(planned([1] * n, p=min(p, n), k=k, every=every, lanes=lanes))
+    few = np.random.default_rng(n).integers(1, k + 1, n).tolist()
+    check(planned(few, p=min(p, n), k=k + 1, every=every, lanes=lanes))
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_no_identity_and_only_one(every: bool) -> None:
+    with pytest.raises(ValueError, match="0 identities are fewer than p=1"):
+        planned([], p=1, k=1, every=every)
+    assert cut_segments(np.zeros(0, np.int64), np.zeros(0, np.int64), 100).tolist() == [0]
+    check(planned([7], p=1, k=3, every=every))
+
+
 def test_fewer_identities_than_p() -> None:
     with pytest.raises(ValueError, match="3 identities are fewer than p=4"):
         planned([1, 2, 3], p=4, k=1)

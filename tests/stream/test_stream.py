@@ -108,6 +108,8 @@ def test_stages_can_be_taken_out_and_put_elsewhere(shards: Path) -> None:
 def test_fewer_identities_than_p(shards: Path) -> None:
     with pytest.raises(DatasetError, match="20 identities, fewer than p=21"):
         PKStream(shards, p=21, k=1)
+    with pytest.raises(DatasetError, match="0 identities with 99 images or more, fewer than p=1"):
+        PKStream(shards, p=1, k=1, min_images=99)
 
 
 def test_float_images_are_the_normalised_uint8_ones(shards: Path) -> None:

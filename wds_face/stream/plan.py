@@ -45,6 +45,8 @@ def cut_segments(shards: Ints, nbytes: Ints, size: int) -> Ints:
         nbytes: of each row.
         size: in bytes. A row that is larger is a segment of its own.
     """
+    if not len(shards):
+        return np.zeros(1, np.int64)
     new = np.r_[True, shards[1:] != shards[:-1]]
     first = np.flatnonzero(new)
     rows = np.diff(np.r_[first, len(shards)])
