@@ -16,6 +16,7 @@ from wds_face.conversion.writer import ShardResult, write_shard
 from wds_face.errors import DatasetError, SourceError
 from wds_face.pool import Workers
 from wds_face.progress import bar
+from wds_face.shards.checksums import CHECKSUMS, dump_checksums
 from wds_face.shards.classes import fields, table, write_classes
 from wds_face.shards.index import CLASSES, IDENTITY, MANIFEST, Index, read_manifest, write_index
 from wds_face.sources.source import Skipped, Source
@@ -183,7 +184,8 @@ def _publish(runner: _Runner, results: list[ShardResult], skipped: list[Skipped]
         "options": {**asdict(plan.options), "shard_size": plan.shard_size},
         "plan": plan.digest,
     }
-    tables = {CLASSES: write_classes(names), SKIPPED: table(skipped)}
+    checksums = dump_checksums([run.crc32 for run, _ in runs])
+    tables = {CLASSES: write_classes(names), CHECKSUMS: checksums, SKIPPED: table(skipped)}
     return write_index(runner.store, [result.shard for result in results], identities, tables, made)
 
 

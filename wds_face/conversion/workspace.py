@@ -10,13 +10,14 @@ from contextlib import contextmanager
 
 from wds_face.conversion.writer import LabelRun, ShardResult, ShardTask
 from wds_face.errors import DatasetError
+from wds_face.shards.checksums import CHECKSUMS
 from wds_face.shards.index import CLASSES, IDENTITIES, MANIFEST, Shard, read_manifest
 from wds_face.sources.source import Skipped
 from wds_face.storage import Store
 
 _FOLDER = ".convert"
 _BEGUN = f"{_FOLDER}/begun.json"
-_TABLES = (IDENTITIES, CLASSES, "skipped.tsv")
+_TABLES = (IDENTITIES, CLASSES, CHECKSUMS, "skipped.tsv")
 _LOST = f"{_FOLDER}/lost.json"
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wds_face.images import defect
+from wds_face.shards.checksums import checksum
 from wds_face.shards.index import Shard
 from wds_face.shards.tar import BLOCK, END, headers, padded
 from wds_face.sources.source import Image, Part, Skipped
@@ -21,12 +23,13 @@ _ZEROS = bytes(BLOCK)
 
 
 class LabelRun(NamedTuple):
-    """Where the images of one identity lie in a shard."""
+    """Where the images of one identity lie in a shard, and the sum of these bytes."""
 
     label: int
     images: int
     offset: int
     nbytes: int
+    crc32: int
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def write_shard(task: ShardTask) -> ShardResult:
 
     It is left to the caller to wait for the disk, while this worker goes on with the next one.
     """
-    runs: list[LabelRun] = []
+    places: list[tuple[int, int, int, int]] = []
     images: list[int] = []
     skipped: list[Skipped] = []
     with task.store.write(task.name, durable=False) as file:
@@ -88,8 +91,9 @@ def write_shard(task: ShardTask) -> ShardResult:
                     number += 1
             images.append(number)
             if number:
-                runs.append(LabelRun(label, number, offset, tar.nbytes - offset))
+                places.append((label, number, offset, tar.nbytes - offset))
         digest = tar.close()
+    runs = [LabelRun(*place, tar.sums[place[0]]) for place in places]
     shard = Shard(task.name, sum(images), tar.nbytes, digest)
     return ShardResult(shard, runs, images, skipped)
 
@@ -101,6 +105,7 @@ class _TarStream:
     file: BinaryIO
     cls: bool
     nbytes: int = 0
+    sums: dict[int, int] = field(default_factory=dict)  #: of the members of each label
     _sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
     _keys: list[str] = field(default_factory=list)
     _labels: list[int] = field(default_factory=list)
@@ -144,10 +149,21 @@ class _TarStream:
                 _ZEROS[: -size % BLOCK],
                 table[at + BLOCK : at + width],
             )
-        self._put(b"".join(pieces))
+        data = b"".join(pieces)
+        self._put(data)
+        self._sum(memoryview(data), [width + padded(size) for size in sizes])
         self._flushed = self.nbytes
         for pending in (self._keys, self._labels, self._images):
             pending.clear()
+
+    def _sum(self, data: memoryview, sizes: list[int]) -> None:
+        """Go on with the sums of the labels whose images these are."""
+        ends = np.cumsum(sizes).tolist()
+        first = [0, *(i for i in range(1, len(sizes)) if self._labels[i] != self._labels[i - 1]), len(sizes)]
+        for begin, end in pairwise(first):
+            label = self._labels[begin]
+            piece = data[ends[begin] - sizes[begin] : ends[end - 1]]
+            self.sums[label] = checksum(piece, self.sums.get(label, 0))
 
     def _put(self, data: bytes) -> None:
         self._sha256.update(data)

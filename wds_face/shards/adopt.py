@@ -13,6 +13,7 @@ import numpy as np
 from wds_face.errors import DatasetError
 from wds_face.pool import Workers
 from wds_face.progress import bar
+from wds_face.shards.checksums import CHECKSUMS, checksum, dump_checksums
 from wds_face.shards.classes import read_classes, write_classes
 from wds_face.shards.find import find_label, find_shards
 from wds_face.shards.index import CLASSES, IDENTITY, MANIFEST, Index, Shard, write_index
@@ -60,9 +61,10 @@ def adopt(
         label_from = find_label(store, names)
     looks = [_Look(store, name, label_from) for name in names]
     found: dict[str, tuple[Shard, list[Run]]] = {}
+    sums: dict[str, list[int]] = {}
     with Workers(workers if store.shared else 1) as team, bar("indexing", None, progress) as shown:
-        for look, (shard, runs) in team.run(_look, looks):
-            found[look.name] = shard, runs
+        for look, (shard, runs, of_runs) in team.run(_look, looks):
+            found[look.name], sums[look.name] = (shard, runs), of_runs
             shown.update(shard.images)
     owner: dict[int, str] = {}
     for name in names:
@@ -85,7 +87,8 @@ def adopt(
         for run in found[name][1]
     ]
     made = {"by": f"wds-face {__version__}", "from": "shards made elsewhere", "options": {"labels": label_from}}
-    tables = {CLASSES: _classes(store, len(owner), overwrite)}
+    checksums = dump_checksums([one for name in names for one in sums[name]])
+    tables = {CLASSES: _classes(store, len(owner), overwrite), CHECKSUMS: checksums}
     return write_index(store, [found[name][0] for name in names], np.array(rows, IDENTITY), tables, made)
 
 
@@ -101,7 +104,7 @@ def _classes(store: Store, count: int, overwrite: bool) -> bytes:
     return write_classes([str(label) for label in range(count)])
 
 
-def _look(look: _Look) -> tuple[Shard, list[Run]]:
+def _look(look: _Look) -> tuple[Shard, list[Run], list[int]]:
     view = look.store.view(look.name)
     runs, problems = SampleReader(look.label_from).runs(view)
     remedy = "leaves such samples out"
@@ -112,4 +115,5 @@ def _look(look: _Look) -> tuple[Shard, list[Run]]:
         more = f" ({len(problems) - 1} more)" if problems[1:] else ""
         raise DatasetError(f"{look.store}/{look.name}: {problems[0]}{more}; `wds-face convert webdataset` {remedy}")
     digest = hashlib.sha256(view).hexdigest()
-    return Shard(look.name, sum(run.images for run in runs), len(view), digest), runs
+    shard = Shard(look.name, sum(run.images for run in runs), len(view), digest)
+    return shard, runs, [checksum(view[run.offset : run.offset + run.nbytes]) for run in runs]

@@ -2,7 +2,7 @@
 
 ``index.json`` is the manifest, a superset of WebDataset's ``wids`` shard list; it is written last, so a folder
 without it holds no complete data set. ``identities.npy`` has a row per identity (:data:`IDENTITY`), ``classes.tsv``
-the original name of each label.
+the original name of each label, ``checksums.npy`` the crc32 of each run.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wds_face.errors import DatasetError
+from wds_face.shards.checksums import CHECKSUMS, Sums, load_checksums
 from wds_face.shards.classes import read_classes
 from wds_face.storage import Store, open_store
 
@@ -68,6 +69,20 @@ class Index:
     def classes(self) -> list[str]:
         """The original name of each label, read when first asked for."""
         return read_classes(_table(self.store, CLASSES, self.tables))
+
+    @cached_property
+    def checksums(self) -> Sums | None:
+        """The crc32 of each row's bytes, uint32 ``[n]``, read when first asked for; None where there are none.
+
+        Raises:
+            DatasetError: they are damaged.
+        """
+        if CHECKSUMS not in self.tables:
+            return None
+        try:
+            return load_checksums(_table(self.store, CHECKSUMS, self.tables), len(self.identities))
+        except ValueError as error:
+            raise DatasetError(f"{self.store}/{CHECKSUMS} is damaged ({error}): run `wds-face verify`") from None
 
     @classmethod
     def open(cls, url: str | os.PathLike[str] | Store, options: dict[str, Any] | None = None) -> Index:

@@ -5,25 +5,57 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO
+from functools import partial
+from typing import Any, BinaryIO, TypeVar
 
 import fsspec
-from fsspec.core import url_to_fs
 
 from wds_face.errors import DatasetError
+from wds_face.storage.fetch import Fetch, Fetched
+from wds_face.storage.filesystem import open_filesystem
+from wds_face.storage.patience import Patience, reason
+from wds_face.storage.reading import HttpReading, Indirect, PieceReading, Reading, SignedUrls, stamp_of
 from wds_face.storage.store import Store
 
 #: Protocols of object stores: what is uploaded appears when it is complete.
 _WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "oss", "oci", "memory"}
+# Protocols with signed URLs, and options that those URLs do not leave out.
+_SIGNING = {"s3", "s3a", "gs", "gcs", "abfs", "az", "http", "https"}
+_SIGNED_OPTIONS = {"key", "secret", "token", "anon", "endpoint_url", "profile", "client_kwargs", "config_kwargs"} | {
+    *("use_ssl", "account_name", "account_key", "sas_token", "connection_string", "project")
+}
+
+T = TypeVar("T")
 
 
 class RemoteStore(Store):
-    """See :class:`Store`."""
+    """See :class:`Store`. Reading is patient, and goes on where an answer broke off.
+
+    Beside the file system's own options these are taken:
+
+    - ``patience``: seconds without a byte after which reading is given up, 60 by default;
+    - ``stall``: seconds without a byte after which a request is made again, 10 by default;
+    - ``requests``: that a process has at a time while it streams, 16 by default;
+    - ``backend``: ``"obstore"`` for obstore instead of what fsspec has for the protocol.
+    """
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
         super().__init__(url, options)
+        self._own = dict(options)
+        self._backend = self._own.pop("backend", "fsspec")
+        try:
+            self.patience = Patience(
+                stall=float(self._own.pop("stall", Patience.stall)),
+                total=float(self._own.pop("patience", Patience.total)),
+            )
+            self.requests = int(self._own.pop("requests", 16))
+        except (TypeError, ValueError):
+            raise DatasetError("storage options patience, stall and requests are numbers") from None
+        if min(self.patience.stall, self.patience.total, self.requests) <= 0:
+            raise DatasetError("storage options patience, stall and requests are above 0")
         self._open()
         protocol = self._fs.protocol
         self._protocols = {protocol} if isinstance(protocol, str) else set(protocol)
@@ -31,11 +63,16 @@ class RemoteStore(Store):
 
     def _open(self) -> None:
         try:
-            self._fs, root = url_to_fs(self.url, **self.options)
-        except (ImportError, ValueError) as error:
-            raise DatasetError(f"{self}: {error}") from None
+            self._fs, self._root = open_filesystem(self.url, self._own, self._backend)
+        except ImportError as error:
+            raise DatasetError(f"{self}: {_missing(self.url, self._backend, error)}") from None
+        except (ValueError, TypeError) as error:
+            raise DatasetError(f"{self} cannot be opened ({_short(error, self._own)})") from None
         self._pid = os.getpid()
-        self._root = root.rstrip("/")
+        protocol = self.url.partition("://")[0]
+        plain = protocol in ("http", "https")
+        direct = self._backend == "fsspec" and protocol in _SIGNING and _SIGNED_OPTIONS.issuperset(self._own)
+        self._signed = SignedUrls(self._fs, plain) if direct else None
 
     @property
     def fs(self) -> fsspec.AbstractFileSystem:
@@ -47,41 +84,82 @@ class RemoteStore(Store):
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}".rstrip("/")
 
+    def _try(self, what: str, action: Callable[[], T]) -> T:
+        """The result of an action of the file system, which may fail for a while."""
+        try:
+            return self.patience.retry(action)
+        except (FileNotFoundError, NotADirectoryError, DatasetError):
+            raise
+        except Exception as error:
+            raise DatasetError(f"{self}: {what} failed ({reason(error)})") from None
+
     def names(self, folder: str = "") -> list[str]:
         """See :meth:`Store.names`."""
+        path = self._path(folder)
         try:
-            found = self.fs.ls(self._path(folder), detail=True, refresh=True)
+            found = self._try("listing", lambda: self.fs.ls(path, detail=True, refresh=True))
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(row["name"].rsplit("/", 1)[-1] for row in found if row["type"] != "directory")
+        files = (row["name"] for row in found if row["type"] != "directory")
+        return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in files if name.rstrip("/") != path)
+
+    def _info(self, name: str) -> dict[str, Any]:
+        def info() -> dict[str, Any]:
+            self.fs.invalidate_cache(self._path(name))
+            return dict(self.fs.info(self._path(name)))
+
+        return self._try(f"asking for {name}", info)
 
     def size(self, name: str) -> int | None:
         """See :meth:`Store.size`."""
         try:
-            self.fs.invalidate_cache(self._path(name))
-            return int(self.fs.size(self._path(name)))
-        except (FileNotFoundError, TypeError):
+            info = self._info(name)
+        except FileNotFoundError:
             return None
-
-    def read(self, name: str) -> bytes:
-        """See :meth:`Store.read`."""
-        return bytes(self.fs.cat_file(self._path(name)))
-
-    def view(self, name: str) -> memoryview:
-        """See :meth:`Store.view`."""
-        return memoryview(self.read(name))
-
-    def ranges(self, names: list[str], starts: list[int], ends: list[int]) -> list[bytes | Exception]:
-        """See :meth:`Store.ranges`."""
-        paths = [self._path(name) for name in names]
-        found: list[bytes | Exception] = self.fs.cat_ranges(paths, starts, ends, on_error="return")
-        return found
+        return None if info["type"] == "directory" or info.get("size") is None else int(info["size"])
 
     def stamp(self, name: str) -> str:
         """See :meth:`Store.stamp`."""
-        self.fs.invalidate_cache(self._path(name))
-        info = self.fs.info(self._path(name))
-        return " ".join(f"{key}={info[key]}" for key in ("ETag", "etag", "size", "mtime", "created") if key in info)
+        return stamp_of(self._info(name))
+
+    def read(self, name: str) -> bytes:
+        """See :meth:`Store.read`."""
+        return bytes(self.fetch(name, 0, None).data)
+
+    def view(self, name: str) -> memoryview:
+        """See :meth:`Store.view`."""
+        return memoryview(self.fetch(name, 0, None).data)
+
+    def ranges(self, names: list[str], starts: list[int], ends: list[int]) -> list[bytes | Exception]:
+        """See :meth:`Store.ranges`."""
+
+        def one(name: str, start: int, end: int) -> bytes | Exception:
+            try:
+                return bytes(self.fetch(name, start, end).data)
+            except (DatasetError, FileNotFoundError) as error:
+                return error
+
+        with ThreadPoolExecutor(min(self.requests, max(1, len(names)))) as pool:
+            return list(pool.map(one, names, starts, ends))
+
+    def fetch(self, name: str, start: int, end: int | None, fetch: Fetch | None = None) -> Fetched:
+        """Bytes of a file; see :class:`~wds_face.storage.fetch.Fetch`.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            DatasetError: it cannot be read.
+        """
+        return (fetch or Fetch(self.patience))(partial(self._ask, self._path(name)), f"{self}/{name}", start, end)
+
+    def _ask(self, path: str, start: int, end: int | None, timeout: float, tries: int) -> Reading:
+        fs, signed = self.fs, self._signed
+        while signed is not None:
+            try:
+                return HttpReading(signed.url(path), start, end, timeout)
+            except Indirect:
+                if not signed.forget(path):
+                    self._signed = signed = None
+        return PieceReading(fs, path, start, end, timeout, tries)
 
     def sync(self, name: str) -> None:
         """See :meth:`Store.sync`. What was uploaded is there."""
@@ -89,12 +167,12 @@ class RemoteStore(Store):
     def remove(self, name: str) -> None:
         """See :meth:`Store.remove`."""
         with suppress(FileNotFoundError):
-            self.fs.rm_file(self._path(name))
+            self._try(f"removing {name}", lambda: self.fs.rm_file(self._path(name)))
 
     def remove_folder(self, folder: str) -> None:
         """See :meth:`Store.remove_folder`."""
         with suppress(FileNotFoundError):
-            self.fs.rm(self._path(folder), recursive=True)
+            self._try(f"removing {folder}", lambda: self.fs.rm(self._path(folder), recursive=True))
 
     @contextmanager
     def _write(self, name: str, durable: bool) -> Iterator[BinaryIO]:
@@ -102,13 +180,30 @@ class RemoteStore(Store):
             yield file  # type: ignore[misc]
             file.flush()
             written = file.tell()
+            target = part = self._path(name)
             if _WHOLE.isdisjoint(self._protocols):
-                self.fs.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
+                folder = target.rpartition("/")[0]
+                self._try(f"making {folder}", lambda: self.fs.makedirs(folder, exist_ok=True))
                 part = self._path(f".{name.rpartition('/')[2]}.{uuid.uuid4().hex}.part")
-                self.fs.put_file(file.name, part)
-                self.fs.mv(part, self._path(name))
-            else:
-                self.fs.put_file(file.name, self._path(name))
+            self._try(f"writing {name}", lambda: self.fs.put_file(file.name, part))
+            if part != target:
+                self._try(f"renaming {name}", lambda: self.fs.mv(part, target))
             if (found := self.size(name)) != written:
                 self.remove(name)
                 raise OSError(f"{self}/{name} has {found} bytes after {written} were uploaded")
+
+
+def _missing(url: str, backend: str, error: ImportError) -> str:
+    protocol = "obstore" if backend == "obstore" else url.partition("://")[0]
+    package = {"s3": "'wds-face[s3]'", "s3a": "'wds-face[s3]'", "obstore": "obstore", "gs": "gcsfs", "gcs": "gcsfs"}
+    package |= {"http": "'fsspec[http]'", "https": "'fsspec[http]'", "abfs": "adlfs", "az": "adlfs"}
+    return f"pip install {package[protocol]}" if protocol in package else " ".join(str(error).split())
+
+
+def _short(error: Exception, options: dict[str, Any]) -> str:
+    """The message, without what the user gave as an option."""
+    message = " ".join(str(error).split())[:200]
+    for value in options.values():
+        if isinstance(value, str) and value:
+            message = message.replace(value, "…")
+    return message

@@ -13,7 +13,10 @@ NAMES = (
     "images_replaced",  # images that could not be decoded
     "identities_replaced",  # identities of which none could
     "bytes_fetched",  # from a store that is not local
-    "bytes_fetched_again",  # of these, what had been dropped for want of room
+    "bytes_fetched_again",  # of these, what had been dropped for want of room, or was not what the index says
+    "bytes_cached",  # that were in the cache instead
+    "requests",  # for these bytes
+    "retries",  # of these, for what had failed, stalled, broken off or come wrong
 )
 _WORKERS = 1024
 _TOLD = 1 << 20

@@ -1,4 +1,4 @@
-"""Bytes of shards: mapped where they are local, fetched where they are not."""
+"""Bytes of shards, where they are local: mapped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Protocol
 
 from wds_face.errors import DatasetError
 from wds_face.shards.index import Shard
-from wds_face.storage import Store
 
 # A mapping holds an open file, of which a process may have 1024 or fewer.
 _MAPPED = 256
@@ -22,6 +21,8 @@ class Ranges(Protocol):
 
     #: Whether they take memory of this process.
     copied: bool
+    #: Batches of which the bytes are asked for ahead, at most.
+    depth: int
 
     def check(self, shards: Collection[int]) -> None:
         """Ask whether shards that are about to be read are still the same.
@@ -31,7 +32,13 @@ class Ranges(Protocol):
         """
 
     def ahead(self, shard: int, start: int, end: int) -> None:
-        """Say that these bytes are wanted soon."""
+        """Say that these bytes are wanted soon. What is asked for ahead is read once, or forgotten."""
+
+    def forget(self) -> None:
+        """Nothing of what was asked for ahead is wanted any more."""
+
+    def counts(self) -> dict[str, int]:
+        """What was fetched since this was asked last, by the names of :mod:`~wds_face.stream.counters`."""
 
     def read(self, shard: int, start: int, end: int) -> memoryview:
         """Bytes of a shard.
@@ -39,11 +46,6 @@ class Ranges(Protocol):
         Raises:
             DatasetError: they are not there.
         """
-
-
-def open_ranges(store: Store, shards: list[Shard]) -> Ranges:
-    """The shards of a store."""
-    return LocalRanges(store.local, shards) if store.local else RemoteRanges(store, shards)
 
 
 class LocalRanges:
@@ -54,6 +56,7 @@ class LocalRanges:
     """
 
     copied = False
+    depth = 4
 
     def __init__(self, root: Path, shards: list[Shard]) -> None:
         self._shards = shards
@@ -98,30 +101,13 @@ class LocalRanges:
             page = start // mmap.PAGESIZE * mmap.PAGESIZE
             self._mapped(shard).madvise(mmap.MADV_WILLNEED, page, end - page)
 
+    def forget(self) -> None:
+        """See :meth:`Ranges.forget`."""
+
+    def counts(self) -> dict[str, int]:
+        """See :meth:`Ranges.counts`."""
+        return {}
+
     def read(self, shard: int, start: int, end: int) -> memoryview:
         """See :meth:`Ranges.read`."""
         return memoryview(self._mapped(shard))[start:end]
-
-
-class RemoteRanges:
-    """See :class:`Ranges`. One request for each."""
-
-    copied = True
-
-    def __init__(self, store: Store, shards: list[Shard]) -> None:
-        self._store, self._shards = store, shards
-
-    def check(self, shards: Collection[int]) -> None:
-        """See :meth:`Ranges.check`: what is read is checked then."""
-
-    def ahead(self, shard: int, start: int, end: int) -> None:
-        """See :meth:`Ranges.ahead`."""
-
-    def read(self, shard: int, start: int, end: int) -> memoryview:
-        """See :meth:`Ranges.read`."""
-        name = self._shards[shard].name
-        (found,) = self._store.ranges([name], [start], [end])
-        if isinstance(found, Exception) or len(found) != end - start:
-            what = type(found).__name__ if isinstance(found, Exception) else f"{len(found)} of {end - start} bytes came"
-            raise DatasetError(f"{self._store}/{name}: bytes {start} to {end} cannot be read ({what})")
-        return memoryview(found)

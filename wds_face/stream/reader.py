@@ -26,9 +26,16 @@ class Reader:
         self.segments, self._rows = segments, rows
         self._before = np.cumsum(rows["images"], dtype=np.int64) - rows["images"]
 
-    def ahead(self, batch: Batch) -> None:
-        """Say that a batch comes soon."""
-        self.segments.ahead(set(self.segments.find(batch.groups["row"]).tolist()))
+    def ahead(self, batch: Batch) -> bool:
+        """Say that a batch comes soon; whether there is room for more."""
+        return self.segments.ahead(self._segments(batch))
+
+    def done(self, batch: Batch) -> bool:
+        """Say that a batch was read that was said to come, before its groups are changed; whether there is room."""
+        return self.segments.done(self._segments(batch))
+
+    def _segments(self, batch: Batch) -> list[int]:
+        return sorted(set(self.segments.find(batch.groups["row"]).tolist()))
 
     def read(self, batch: Batch) -> None:
         """Fill in the samples of a batch.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import mmap
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -16,6 +17,9 @@ from wds_face.shards.scan import DATA, LABEL, SIZE, START, STEM, Images, scan
 from wds_face.stream.ranges import Ranges
 
 Ints = NDArray[np.int64]
+
+# A mapped piece of the cache holds an open file, of which a process may have 1024 or fewer.
+_MAPPED = 256
 
 
 class Segment(NamedTuple):
@@ -34,7 +38,7 @@ class Segment(NamedTuple):
 
 
 class Segments:
-    """Reads segments, checks them against the index, and keeps them.
+    """Reads segments, ahead as far as there is room, checks them against the index, and keeps them.
 
     Args:
         ranges: the bytes.
@@ -43,7 +47,7 @@ class Segments:
         cuts: int64, the first row of each segment, and behind them the number of rows.
         labels: where shards say the labels of the index: ``cls`` members or the ``key``, or elsewhere.
         where: the data set, for messages.
-        buffer_bytes: how much is kept, in bytes; the latest segment always is.
+        buffer_bytes: how much is kept or asked for ahead, in bytes; the latest segment always is.
     """
 
     def __init__(
@@ -59,24 +63,74 @@ class Segments:
     ) -> None:
         self.ranges, self._names, self._rows, self.cuts = ranges, names, rows, cuts
         self._labels, self._where, self._limit = labels, where, buffer_bytes
-        self.fetched = self.fetched_again = 0  #: bytes, and of these those that had been there before
         self._kept: OrderedDict[int, tuple[memoryview | None, Segment]] = OrderedDict()
-        self._bytes = 0
+        self._bytes = self._mapped = 0
+        self._uses: Counter[int] = Counter()  # of segments, by the batches that are to come
+        self._wanted: deque[int] = deque()  # what there is no room for yet
+        self._coming: dict[int, int] = {}  # what was asked for, and its bytes
         first, last = rows[cuts[:-1]], rows[cuts[1:] - 1]
         self._spans = np.stack([first["shard"], first["offset"], last["offset"] + last["nbytes"]], 1).astype(np.int64)
-        self._seen = np.zeros(len(cuts) - 1, bool)
-        self._coming: set[int] = set()
 
     def find(self, rows: Ints) -> Ints:
         """The number of the segment of each row."""
         return np.searchsorted(self.cuts, rows, side="right") - 1
 
-    def ahead(self, numbers: Iterable[int]) -> None:
-        """Say that segments are wanted soon."""
+    def ahead(self, numbers: Iterable[int]) -> bool:
+        """Say that a batch comes that wants these segments; whether there is room for more."""
         for number in numbers:
-            if number not in self._kept and number not in self._coming:
-                self._coming.add(number)
-                self.ranges.ahead(*self._spans[number].tolist())
+            self._uses[number] += 1
+            if number not in self._kept and number not in self._coming and self._uses[number] == 1:
+                self._wanted.append(number)
+        self._ask()
+        return not self._wanted
+
+    def _ask(self) -> None:
+        """Ask for what is wanted, in its order, as long as there is room."""
+        while self._wanted:
+            number = self._wanted[0]
+            if number not in self._kept and number not in self._coming and self._uses[number]:
+                shard, start, end = self._spans[number].tolist()
+                nbytes = end - start if self.ranges.copied else 0
+                if self._coming and not self._room(nbytes, spare=True):
+                    return
+                self._coming[number] = nbytes
+                self._bytes += nbytes
+                self.ranges.ahead(shard, start, end)
+            self._wanted.popleft()
+
+    def _room(self, nbytes: int, *, spare: bool) -> bool:
+        """Drop segments, those used least recently first, until there is room for more: whether there is.
+
+        Args:
+            nbytes: that are to come.
+            spare: what a batch to come wants.
+        """
+        full = self._bytes + nbytes > self._limit or self._mapped >= _MAPPED
+        for number in list(self._kept) if full else ():
+            if self._bytes + nbytes <= self._limit and self._mapped < _MAPPED:
+                break
+            if not (spare and self._uses[number]):
+                view, segment = self._kept.pop(number)
+                self._bytes -= _size(view, segment)
+                self._mapped -= _is_mapped(view)
+        return self._bytes + nbytes <= self._limit
+
+    def done(self, numbers: Iterable[int]) -> bool:
+        """Say that a batch was read; whether there is room for more."""
+        for number in numbers:
+            self._uses[number] -= 1
+            if self._uses[number] <= 0:
+                del self._uses[number]
+        self._ask()
+        return not self._wanted
+
+    def forget(self) -> None:
+        """No batch comes of those that were said to."""
+        self.ranges.forget()
+        self._bytes -= sum(self._coming.values())
+        self._uses.clear()
+        self._wanted.clear()
+        self._coming.clear()
 
     def get(self, number: int) -> tuple[memoryview, Segment]:
         """The bytes of a segment, and what is where.
@@ -90,21 +144,19 @@ class Segments:
             # Of a mapping no view is kept: it would keep the file open.
             return kept[0] if kept[0] is not None else self.ranges.read(*self._spans[number].tolist()), kept[1]
         shard, start, end = self._spans[number].tolist()
+        self._bytes -= self._coming.pop(number, 0)
         view = self.ranges.read(shard, start, end)
         try:
             segment = self._located(number, view)
         except (TarError, DatasetError) as error:
             raise DatasetError(f"{self._where}/{self._names[shard]}: {error}: run `wds-face verify`") from None
-        self._coming.discard(number)
         copy = view if self.ranges.copied else None
-        if copy is not None:
-            self.fetched += len(copy)
-            self.fetched_again += len(copy) * bool(self._seen[number])
-        self._seen[number] = True
-        self._bytes += _size(copy, segment)
-        while self._kept and self._bytes > self._limit:
-            self._bytes -= _size(*self._kept.popitem(last=False)[1])
+        size = _size(copy, segment)
+        if not self._room(size, spare=True):
+            self._room(size, spare=False)
         self._kept[number] = copy, segment
+        self._bytes += size
+        self._mapped += _is_mapped(copy)
         return view, segment
 
     def _located(self, number: int, view: memoryview) -> Segment:
@@ -148,7 +200,13 @@ class Segments:
 
 def _size(view: memoryview | None, segment: Segment) -> int:
     """Bytes that a segment takes."""
-    return segment.images.nbytes + 100 * len(segment.keys or "") + len(view or "")
+    own = 0 if view is None or _is_mapped(view) else len(view)
+    return segment.images.nbytes + 100 * len(segment.keys or "") + own
+
+
+def _is_mapped(view: memoryview | None) -> bool:
+    """Whether it is the operating system that keeps these bytes."""
+    return view is not None and isinstance(view.obj, mmap.mmap)
 
 
 _TABLE, _LONGS, _INTS = types.int64[:, ::1], types.int64[:], types.int32[:]

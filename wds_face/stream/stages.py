@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import get_worker_info
 
+from wds_face.shards.checksums import Checks, Sums
 from wds_face.shards.index import Index
+from wds_face.storage.cache import Cache
 from wds_face.stream.batch import Batch
 from wds_face.stream.collate import as_tensors, compose
 from wds_face.stream.counters import Counters
 from wds_face.stream.plan import Epoch
 from wds_face.stream.position import Position
-from wds_face.stream.ranges import open_ranges
+from wds_face.stream.ranges import LocalRanges, Ranges
 from wds_face.stream.reader import Reader
 from wds_face.stream.replacement import Replacement
 from wds_face.stream.segments import Segments
@@ -27,8 +29,8 @@ from wds_face.transforms.batch import BatchTransform
 
 Ints = NDArray[np.int64]
 
-# Batches that are planned ahead of the one that is made, for their bytes to be there in time.
-_AHEAD = 4
+# Batches that are planned ahead of the first, and how many more with each that is made, for their bytes to be there.
+_AHEAD, _GROWTH = 4, 4
 
 
 class Plan:
@@ -74,16 +76,26 @@ class Read:
     Args:
         index: of the data set.
         rows: of it, those that are streamed.
+        sums: of their bytes, uint32 ``[n]``, where bytes that are fetched are to be checked.
         segments: int64 ``[n + 1]``: the first row of each, and behind them their number.
         buffer_bytes: of segments that are kept in memory.
         counters: where reads are counted.
+        cache: folder and limit of the cache, if there is one.
     """
 
     def __init__(
-        self, index: Index, rows: NDArray[np.void], segments: Ints, buffer_bytes: int, counters: Counters
+        self,
+        index: Index,
+        rows: NDArray[np.void],
+        sums: Sums | None,
+        segments: Ints,
+        buffer_bytes: int,
+        counters: Counters,
+        cache: tuple[str, int | None] | None = None,
     ) -> None:
         self.store, self.shards, self.where = index.store, index.shards, str(index.store)
-        self.rows, self.buffer_bytes, self.counters = rows, buffer_bytes, counters
+        self.rows, self.buffer_bytes, self.counters, self.cache = rows, buffer_bytes, counters, cache
+        self.sums = sums
         self.labels = str(index.made.get("options", {}).get("labels"))
         self.segments = segments
         self._reader: Reader | None = None
@@ -93,32 +105,51 @@ class Read:
         """The reader of this process."""
         if self._reader is None:
             names = [shard.name for shard in self.shards]
-            ranges = open_ranges(self.store, self.shards)
             segments = Segments(
-                *(ranges, names, self.rows, self.segments),
+                *(self._ranges(), names, self.rows, self.segments),
                 labels=self.labels, where=self.where, buffer_bytes=self.buffer_bytes,
             )  # fmt: skip
             self._reader = Reader(segments, self.rows)
         return self._reader
 
-    def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        reader, coming = self.reader, deque[Batch]()
-        for batch in batches:
-            reader.ahead(batch)
-            coming.append(batch)
-            if len(coming) > _AHEAD:
-                yield self._read(reader, coming.popleft())
-        while coming:
-            yield self._read(reader, coming.popleft())
+    def _ranges(self) -> Ranges:
+        if self.store.local:
+            return LocalRanges(self.store.local, self.shards)
+        from wds_face.storage.remote import RemoteStore  # noqa: PLC0415 (fsspec is slow to import)
+        from wds_face.stream.fetched import FetchedRanges  # noqa: PLC0415
 
-    def _read(self, reader: Reader, batch: Batch) -> Batch:
-        reader.read(batch)
-        segments = reader.segments
+        assert isinstance(self.store, RemoteStore)
+        cache = Cache(*self.cache) if self.cache else None
+        checks = Checks(self.rows, self.sums) if self.sums is not None else None
+        return FetchedRanges(self.store, self.shards, checks, cache)
+
+    def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        reader, coming, batches = self.reader, deque[Batch](), iter(batches)
+        room, more = True, _AHEAD + 1
+        try:
+            while True:
+                while more and (room or not coming) and len(coming) <= reader.segments.ranges.depth:
+                    batch = next(batches, None)
+                    if batch is None:
+                        break
+                    room = reader.ahead(batch)
+                    coming.append(batch)
+                    more -= 1
+                if not coming:
+                    return
+                batch = coming.popleft()
+                reader.read(batch)
+                room = reader.done(batch)
+                self._count(reader, batch)
+                yield batch
+                more = _GROWTH
+        finally:
+            reader.segments.forget()
+
+    def _count(self, reader: Reader, batch: Batch) -> None:
         self.counters.add("groups_filled", int(batch.groups["fill"].sum()))
-        self.counters.add("bytes_fetched", segments.fetched)
-        self.counters.add("bytes_fetched_again", segments.fetched_again)
-        segments.fetched = segments.fetched_again = 0  # what replacements fetch counts with the next batch
-        return batch
+        for name, count in reader.segments.ranges.counts().items():  # what replacements fetch counts with the next
+            self.counters.add(name, count)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_reader": None}

@@ -16,6 +16,7 @@ from torch.utils.data import get_worker_info
 
 from wds_face.errors import DatasetError
 from wds_face.shards.index import IDENTITIES, Index
+from wds_face.storage.cache import Cache
 from wds_face.stream.counters import Counters
 from wds_face.stream.lanes import advice, default_lanes, default_window, epoch_length, segment_size, summary
 from wds_face.stream.loader import PKLoader
@@ -72,7 +73,11 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         image_size: images of another size are resized to this.
         on_error: ``"replace"`` an image that cannot be decoded by another of its identity, or ``"raise"``.
         min_images: identities with fewer are left out; labels stay as they are.
-        storage_options: of fsspec.
+        storage_options: of fsspec; see :class:`~wds_face.storage.remote.RemoteStore` for what else they may hold.
+        cache_dir: a folder on a local disk, for what is fetched from a store that is not local. The workers and
+            processes of a machine share it, and what does not change is not fetched again, in later epochs and runs.
+        cache_bytes: its limit, which it never exceeds: what was used least recently goes. By default nine tenths of
+            what is free.
 
     Raises:
         DatasetError: there is no complete data set, or it has fewer than p identities.
@@ -102,6 +107,8 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         on_error: Literal["replace", "raise"] = "replace",
         min_images: int = 1,
         storage_options: dict[str, Any] | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_bytes: int | None = None,
     ) -> None:
         p, k, min_images = count("p", p), count("k", k), count("min_images", min_images)
         buffer_bytes, image_size = count("buffer_bytes", buffer_bytes), count("image_size", image_size)
@@ -119,8 +126,19 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             raise TypeError(f"transform must be a callable of a PIL image, not {transform!r}")
         if transform is not None and (augmenter is not None or occlusion is not None or flip):
             raise ValueError("transform replaces augmenter, occlusion and flip: give it, or them")
+        cache = None if cache_dir is None else (os.path.abspath(os.path.expanduser(cache_dir)), cache_bytes)
+        if cache_bytes is not None:
+            count("cache_bytes", cache_bytes)
+            if cache is None:
+                raise ValueError("cache_bytes is the limit of a cache_dir: give that too")
         index = Index.open(url, storage_options)
-        rows = index.identities[index.identities["images"] >= min_images]
+        if index.store.local is not None:
+            cache = None  # it is on a disk already
+        elif cache is not None:
+            Cache(*cache)  # says at once if it cannot be written
+        enough = index.identities["images"] >= min_images
+        rows = index.identities[enough]
+        sums = None if index.store.local is not None or index.checksums is None else index.checksums[enough]
         if len(rows) < p:
             least = f" with {min_images} images or more" if min_images > 1 else ""
             raise DatasetError(f"{index.store} has {len(rows)} identities{least}, fewer than p={p}")
@@ -147,7 +165,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             stage = Compose(transform, channels, image_size, replacement)
         super().__init__(
             Plan(images, segments, int(seed), self.position, p=p, k=k, every=every, lanes=lanes, window=window),
-            Read(index, rows, segments, buffer_bytes, self.counters),
+            Read(index, rows, sums, segments, buffer_bytes, self.counters, cache),
             stage,
             Collate(output, channels, self.counters),
         )
