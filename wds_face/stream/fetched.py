@@ -12,7 +12,7 @@ from wds_face.errors import DatasetError
 from wds_face.shards.checksums import Checks
 from wds_face.shards.index import Shard
 from wds_face.storage.cache import Cache
-from wds_face.storage.fetch import Fetch, Stopped
+from wds_face.storage.fetch import Fetch, StoppedError
 from wds_face.storage.remote import RemoteStore
 
 # Bytes that are not what the index says are fetched again; so often they are what the store holds.
@@ -73,7 +73,7 @@ class FetchedRanges:
 
     def _get(self, span: Span, stop: Event) -> memoryview:
         if stop.is_set():
-            raise Stopped
+            raise StoppedError
         if self._cache is None:
             return memoryview(self._fetch(span, stop))
         shard, start, end = span

@@ -1,4 +1,4 @@
-"""Bytes of shards, where they are local: mapped."""
+"""Bytes of shards: mapped where they are local, fetched where they are not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from wds_face.errors import DatasetError
+from wds_face.shards.checksums import Checks
 from wds_face.shards.index import Shard
+from wds_face.storage import Store
+from wds_face.storage.cache import Cache
 
 # A mapping holds an open file, of which a process may have 1024 or fewer.
 _MAPPED = 256
@@ -46,6 +49,24 @@ class Ranges(Protocol):
         Raises:
             DatasetError: they are not there.
         """
+
+
+def open_ranges(store: Store, shards: list[Shard], checks: Checks | None = None, cache: Cache | None = None) -> Ranges:
+    """The shards of a store.
+
+    Args:
+        store: where they lie.
+        shards: of the index.
+        checks: of bytes that are fetched.
+        cache: where they are kept.
+    """
+    if store.local:
+        return LocalRanges(store.local, shards)
+    from wds_face.storage.remote import RemoteStore  # noqa: PLC0415 (fsspec is slow to import)
+    from wds_face.stream.fetched import FetchedRanges  # noqa: PLC0415
+
+    assert isinstance(store, RemoteStore)
+    return FetchedRanges(store, shards, checks, cache)
 
 
 class LocalRanges:

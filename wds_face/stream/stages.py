@@ -21,7 +21,7 @@ from wds_face.stream.collate import as_tensors, compose
 from wds_face.stream.counters import Counters
 from wds_face.stream.plan import Epoch
 from wds_face.stream.position import Position
-from wds_face.stream.ranges import LocalRanges, Ranges
+from wds_face.stream.ranges import open_ranges
 from wds_face.stream.reader import Reader
 from wds_face.stream.replacement import Replacement
 from wds_face.stream.segments import Segments
@@ -89,6 +89,7 @@ class Read:
         rows: NDArray[np.void],
         sums: Sums | None,
         segments: Ints,
+        *,
         buffer_bytes: int,
         counters: Counters,
         cache: tuple[str, int | None] | None = None,
@@ -105,23 +106,14 @@ class Read:
         """The reader of this process."""
         if self._reader is None:
             names = [shard.name for shard in self.shards]
+            checks = Checks(self.rows, self.sums) if self.sums is not None else None
+            ranges = open_ranges(self.store, self.shards, checks, Cache(*self.cache) if self.cache else None)
             segments = Segments(
-                *(self._ranges(), names, self.rows, self.segments),
+                *(ranges, names, self.rows, self.segments),
                 labels=self.labels, where=self.where, buffer_bytes=self.buffer_bytes,
             )  # fmt: skip
             self._reader = Reader(segments, self.rows)
         return self._reader
-
-    def _ranges(self) -> Ranges:
-        if self.store.local:
-            return LocalRanges(self.store.local, self.shards)
-        from wds_face.storage.remote import RemoteStore  # noqa: PLC0415 (fsspec is slow to import)
-        from wds_face.stream.fetched import FetchedRanges  # noqa: PLC0415
-
-        assert isinstance(self.store, RemoteStore)
-        cache = Cache(*self.cache) if self.cache else None
-        checks = Checks(self.rows, self.sums) if self.sums is not None else None
-        return FetchedRanges(self.store, self.shards, checks, cache)
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         reader, coming, batches = self.reader, deque[Batch](), iter(batches)

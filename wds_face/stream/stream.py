@@ -165,7 +165,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             stage = Compose(transform, channels, image_size, replacement)
         super().__init__(
             Plan(images, segments, int(seed), self.position, p=p, k=k, every=every, lanes=lanes, window=window),
-            Read(index, rows, sums, segments, buffer_bytes, self.counters, cache),
+            Read(index, rows, sums, segments, buffer_bytes=buffer_bytes, counters=self.counters, cache=cache),
             stage,
             Collate(output, channels, self.counters),
         )
