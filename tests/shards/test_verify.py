@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -154,9 +155,39 @@ def test_a_manifest_that_is_none(made: Path, content: str) -> None:
 @pytest.mark.parametrize("key", ["tables", "identities", "images", "made"])
 def test_a_manifest_with_parts_missing(made: Path, key: str) -> None:
     manifest = json.loads((made / "index.json").read_text())
-    del manifest["wds_face"][key]
+    del manifest["wds_face"][key], manifest["wds_face"]["sha256"]
     (made / "index.json").write_text(json.dumps(manifest))
     assert [problem.file for problem in verify(made)] == ["index.json"]
+
+
+def test_a_manifest_that_was_changed(made: Path) -> None:
+    manifest = json.loads((made / "index.json").read_text())
+    manifest["shardlist"][0]["nsamples"] += 1
+    (made / "index.json").write_text(json.dumps(manifest))
+    for read in (verify, Index.open):
+        with pytest.raises(DatasetError, match=r"index\.json was changed or damaged"):
+            read(made)
+
+
+@pytest.mark.parametrize("change", ["missing", "another", "wrong sums"])
+def test_checksums(made: Path, change: str) -> None:
+    manifest = json.loads((made / "index.json").read_text())
+    tables = manifest["wds_face"]["tables"]
+    del manifest["wds_face"]["sha256"]
+    sums = Index.open(made).checksums
+    assert sums is not None
+    if change == "missing":  # as of a data set made by an earlier version
+        del tables["checksums.npy"]
+        (made / "checksums.npy").unlink()
+    else:
+        np.save(made / "checksums.npy", sums[:-1] if change == "another" else sums ^ np.uint32(1))
+        tables["checksums.npy"]["sha256"] = hashlib.sha256((made / "checksums.npy").read_bytes()).hexdigest()
+    (made / "index.json").write_text(json.dumps(manifest))
+    files = {problem.file for problem in verify(made)}
+    shards = {shard.name for shard in Index.open(made).shards}
+    assert files == {"missing": set(), "another": {"index.json"}, "wrong sums": shards}[change]
+    if change == "missing":
+        assert Index.open(made).checksums is None
 
 
 def test_no_data_set(tmp_path: Path) -> None:
@@ -168,10 +199,9 @@ def test_no_pickle_is_read(made: Path) -> None:
     """An .npy file may hold a pickle; ours never does, and one is refused."""
     np.save(made / "identities.npy", np.array([object()], dtype=object), allow_pickle=True)
     manifest = json.loads((made / "index.json").read_text())
-    import hashlib
-
     digest = hashlib.sha256((made / "identities.npy").read_bytes()).hexdigest()
     manifest["wds_face"]["tables"]["identities.npy"]["sha256"] = digest
+    del manifest["wds_face"]["sha256"]
     (made / "index.json").write_text(json.dumps(manifest))
     with pytest.raises(DatasetError, match="damaged"):
         Index.open(made)

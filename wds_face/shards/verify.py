@@ -17,6 +17,7 @@ from wds_face.errors import DatasetError, TarError
 from wds_face.images import defect
 from wds_face.pool import Workers
 from wds_face.progress import bar
+from wds_face.shards.checksums import CHECKSUMS, Checks, Sums
 from wds_face.shards.index import MANIFEST, Index, Shard, read_manifest
 from wds_face.shards.samples import SampleReader
 from wds_face.storage import Store, open_store
@@ -36,6 +37,7 @@ class _Check:
     store: Store
     shard: Shard
     rows: NDArray[Any]
+    sums: Sums | None
     label_from: str
     deep: bool
 
@@ -71,7 +73,7 @@ def verify(
     read_manifest(store)
     try:
         index = Index.open(store)
-        classes = len(index.classes)
+        classes, sums = len(index.classes), index.checksums
         for name, expected in index.tables.items():
             _same(store.read(name), expected, f"{store}/{name}")
     except DatasetError as error:
@@ -85,14 +87,20 @@ def verify(
             problems.append(Problem(name, f"is not in {MANIFEST}"))
     label_from = index.made.get("options", {}).get("labels", "auto")
     checks = [
-        _Check(store, shard, index.identities[index.identities["shard"] == number], label_from, deep)
-        for number, shard in enumerate(index.shards)
+        _Check(store, shard, index.identities[own], None if sums is None else sums[own], label_from, deep)
+        for shard, own in zip(index.shards, _own(index), strict=True)
     ]
     with Workers.sharing([store], workers, executor) as team, bar("verifying", index.images, progress) as shown:
         for check, found in team.run(_problems, checks):
             problems += [Problem(check.shard.name, what) for what in found]
             shown.update(check.shard.images)
     return sorted(problems)
+
+
+def _own(index: Index) -> Iterator[NDArray[np.bool_]]:
+    """Which rows are of each shard."""
+    for number in range(len(index.shards)):
+        yield index.identities["shard"] == number
 
 
 def _same(data: bytes, expected: dict[str, Any], name: str) -> None:
@@ -131,6 +139,9 @@ def _problems(check: _Check) -> list[str]:
         if found != wanted:
             what = "label, images, offset, bytes"
             return [*problems, f"identity run {position} is {found}, the index says {wanted} ({what})"]
+    number = int(check.rows["shard"][0]) if len(check.rows) else 0
+    if check.sums is not None and len(check.rows) and not Checks(check.rows, check.sums).right(number, 0, view):
+        problems.append(f"has an identity with another crc32 than {CHECKSUMS} says")
     if len(actual) != len(expected):
         problems.append(f"has {len(actual)} identity runs, the index says {len(expected)}")
     return problems

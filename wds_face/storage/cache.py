@@ -8,10 +8,12 @@ import hashlib
 import logging
 import mmap
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from wds_face.errors import DatasetError
@@ -19,6 +21,9 @@ from wds_face.errors import DatasetError
 # Behind the bytes of a piece: their number and crc32.
 _TRAILER = struct.Struct("<8sQI")
 _MAGIC = b"wdsface1"
+# In the lock: the number of bytes that are taken, and its complement, by which damage is noticed.
+_COUNT = struct.Struct("<qq")
+_OURS = re.compile(r"[0-9a-f]{40}(\.part)?")  # what may be removed
 _BLOCK = 4096  # of the disk: what a file takes is a multiple
 # Of the limit, what is cleared at once: looking through the folder takes long where there are many files.
 _CLEARED = 0.05
@@ -44,17 +49,17 @@ class Cache:
 
     def __init__(self, folder: str | os.PathLike[str], limit: int | None = None) -> None:
         self.folder = Path(os.path.abspath(os.path.expanduser(folder)))
+        self._checked: dict[str, int] = {}  # inodes
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._locked() as lock:
                 used = self._used(lock)
+                if limit is not None and used > limit:
+                    self._clear(lock, limit)
+            status = os.statvfs(self.folder)
         except OSError as error:
             raise DatasetError(f"cache_dir {self.folder} cannot be written ({error.strerror})") from None
-        if limit is None:
-            status = os.statvfs(self.folder)
-            limit = used + status.f_bavail * status.f_frsize * 9 // 10
-        self.limit = limit
-        self._checked: set[str] = set()
+        self.limit = used + status.f_bavail * status.f_frsize * 9 // 10 if limit is None else limit
 
     @staticmethod
     def key(url: str, stamp: str, start: int, end: int) -> str:
@@ -65,31 +70,30 @@ class Cache:
         """A piece that is there, mapped; it stays until the last view of it is gone."""
         try:
             file = os.open(self.folder / key, os.O_RDONLY)
-        except FileNotFoundError:
+        except OSError:
             return None
         try:
-            with suppress(BlockingIOError):  # it is being removed
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                if os.fstat(file).st_nlink:
-                    return self._mapped(file, key)
+            fcntl.flock(file, fcntl.LOCK_SH)  # soon: who has it alone removes it, or has just made it
+            return self._mapped(file, key) if os.fstat(file).st_nlink else None
+        except OSError:
             return None
         finally:
-            os.close(file)
+            os.close(file)  # the mapping keeps the lock, as it has the file open
 
     def _mapped(self, file: int, key: str) -> memoryview | None:
-        with suppress(PermissionError):  # another user's
+        with suppress(OSError):  # another user's
             os.utime(file)
-        nbytes = os.fstat(file).st_size - _TRAILER.size
-        # The mapping keeps the lock, as it has the file open.
-        view = memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ)) if nbytes >= 0 else memoryview(b"")
-        if key not in self._checked:
-            if nbytes < 0 or _TRAILER.unpack(view[nbytes:]) != (_MAGIC, nbytes, zlib.crc32(view[:nbytes])):
-                _log.warning("%s: a file of the cache was damaged, and is fetched again", self.folder / key)
-                if _same(file, self.folder / key):
-                    _unlink(self.folder / key)
-                return None
-            self._checked.add(key)
-        return view[:nbytes]
+        status, path = os.fstat(file), self.folder / key
+        nbytes = status.st_size - _TRAILER.size
+        view = memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ) if nbytes >= 0 else bytes(_TRAILER.size))
+        magic, said, crc = _TRAILER.unpack(view[-_TRAILER.size :])
+        known = self._checked.get(key) == status.st_ino
+        if magic == _MAGIC and said == nbytes and (known or crc == zlib.crc32(view[:nbytes])):
+            self._checked[key] = status.st_ino
+            return view[:nbytes]
+        _log.warning("%s: a file of the cache was damaged, and is fetched again", path)
+        _drop(file, path)
+        return None
 
     def fetch(self, key: str, make: Callable[[], bytes | bytearray]) -> memoryview:
         """A piece; if it is not there it is made, by one process at a time, and kept if there is room.
@@ -97,62 +101,49 @@ class Cache:
         Raises:
             Exception: what *make* raises.
         """
+        data: bytes | bytearray = b""
         part = self.folder / f"{key}.part"
         while (found := self.get(key)) is None:
-            try:
-                file = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
-            except OSError as error:
-                return self._unkept(make(), error)
-            try:
+            with ExitStack() as stack:
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:  # wait for who makes it, and goes on reading it then, or has died doing so
-                    fcntl.flock(file, fcntl.LOCK_SH)
+                    file = stack.enter_context(_held(part, os.O_CREAT, fcntl.LOCK_EX | fcntl.LOCK_NB))
+                except BlockingIOError:  # wait for who makes it
+                    with suppress(OSError):
+                        stack.enter_context(_held(part, 0, fcntl.LOCK_SH))
                     continue
-                if _same(file, part) and (found := self.get(key)) is None:
+                except OSError as error:
+                    _warn(self.folder, error.strerror)
+                    return memoryview(make())
+                if not _same(file, part):
+                    continue
+                stack.callback(_drop, file, part)
+                if (found := self.get(key)) is None:
                     data = make()
-                    if self._reserve(file, len(data)):
-                        return self._publish(file, part, key, data)
-                    _unlink(part)
-                    return memoryview(data)
-            except BaseException:
-                _unlink(part)
-                raise
-            finally:
-                os.close(file)
+                    self._keep(file, part, key, data)
+            return found or self.get(key) or memoryview(data)
         return found
 
-    def _publish(self, file: int, part: Path, key: str, data: bytes | bytearray) -> memoryview:
+    def _keep(self, file: int, part: Path, key: str, data: bytes | bytearray) -> None:
+        """Write a piece, if there is room."""
         try:
-            trailer = _TRAILER.pack(_MAGIC, len(data), zlib.crc32(data))
-            if os.pwritev(file, [data, trailer], 0) != len(data) + len(trailer):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            with self._locked():  # or who counts might see neither name
-                os.rename(part, self.folder / key)
+            if self._reserve(file, len(data) + _TRAILER.size):
+                trailer = _TRAILER.pack(_MAGIC, len(data), zlib.crc32(data))
+                if os.pwritev(file, [data, trailer], 0) != len(data) + len(trailer):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                with self._locked():  # or who counts might see neither name
+                    os.rename(part, self.folder / key)
+                self._checked[key] = os.fstat(file).st_ino
         except OSError as error:
-            _unlink(part)
-            return self._unkept(data, error)
-        fcntl.flock(file, fcntl.LOCK_SH)
-        self._checked.add(key)
-        return memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ))[: len(data)]
+            _warn(self.folder, error.strerror)
 
-    def _unkept(self, data: bytes | bytearray, error: OSError) -> memoryview:
-        _log.warning("%s: cannot keep what was fetched (%s)", self.folder, error.strerror)
-        return memoryview(data)
-
-    @contextmanager
-    def _locked(self) -> Iterator[int]:
+    def _locked(self) -> AbstractContextManager[int]:
         """The lock under which room is given away; its file holds the number of bytes that are taken."""
-        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield lock
-        finally:
-            os.close(lock)
+        return _held(self.folder / "lock", os.O_CREAT, fcntl.LOCK_EX)
 
     def _used(self, lock: int) -> int:
-        found = os.pread(lock, 8, 0)
-        return int.from_bytes(found, "little") if len(found) == 8 else self._clear(lock, None)
+        found = os.pread(lock, _COUNT.size, 0)
+        used = int.from_bytes(found[:8], "little", signed=True)
+        return used if found == _COUNT.pack(used, ~used) else self._clear(lock, None)
 
     def _reserve(self, file: int, nbytes: int) -> bool:
         """Take room for a file that is to be written, and clear some if there is too little: whether there is.
@@ -160,20 +151,22 @@ class Cache:
         It is taken before it is used, so a process that dies in between leaves less room, until the next clearing, but
         never more.
         """
-        nbytes += _TRAILER.size
+        need = -(-nbytes // _BLOCK) * _BLOCK
+        if need + _BLOCK > self.limit:
+            return False
         with self._locked() as lock:
-            used = self._used(lock) + _taken(nbytes)
+            os.truncate(file, 0)  # of who died making it
+            used = self._used(lock) + need
             if used > self.limit:
-                goal = self.limit - _taken(nbytes)
-                used = self._clear(lock, goal - min(goal, int(self.limit * _CLEARED))) + _taken(nbytes)
+                used = self._clear(lock, max(self.limit - need - int(self.limit * _CLEARED), 0)) + need
                 if used > self.limit:
                     return False
-            os.pwrite(lock, used.to_bytes(8, "little"), 0)
+            os.pwrite(lock, _COUNT.pack(used, ~used), 0)
             os.truncate(file, nbytes)  # for who counts
         return True
 
     def _clear(self, lock: int, goal: int | None) -> int:
-        """Remove what the dead left half-written, and the files used least recently until *goal* bytes are left.
+        """Remove what the dead left half-written, and what was used least recently until *goal* bytes are left.
 
         Returns:
             The bytes left.
@@ -182,44 +175,52 @@ class Cache:
         with os.scandir(self.folder) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):
-                    status = entry.stat()
-                    files.append((status.st_mtime_ns, _taken(status.st_size), entry.name))
-        used = sum(size for _, size, _ in files)
+                    status = entry.stat(follow_symlinks=False)
+                    files.append((status.st_mtime_ns, -(-status.st_size // _BLOCK) * _BLOCK, entry.name))
+        used = _BLOCK + sum(size for _, size, name in files if name != "lock")
         for _, size, name in sorted(files):
-            half, old = name.endswith(".part"), goal is not None and used > goal
-            if name != "lock" and (half or old) and self._remove(name):
+            ours, old = _OURS.fullmatch(name), goal is not None and used > goal
+            if ours and (old or ours[1]) and self._remove(name):
                 used -= size
-        os.pwrite(lock, used.to_bytes(8, "little"), 0)
+        os.truncate(lock, 0)
+        os.pwrite(lock, _COUNT.pack(used, ~used), 0)
         return used
 
     def _remove(self, name: str) -> bool:
         """Remove a file that nobody has locked."""
-        try:
-            file = os.open(self.folder / name, os.O_RDONLY)
-        except FileNotFoundError:
-            return True
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(OSError), _held(self.folder / name, 0, fcntl.LOCK_EX | fcntl.LOCK_NB) as file:
             os.unlink(self.folder / name)
-        except (BlockingIOError, FileNotFoundError):
-            return False
-        finally:
-            os.close(file)
-        return True
+            os.truncate(file, 0)  # who has just opened it would keep the room
+            return True
+        return False
 
 
-def _taken(nbytes: int) -> int:
-    return -(-nbytes // _BLOCK) * _BLOCK
+@contextmanager
+def _held(path: Path, flags: int, lock: int) -> Iterator[int]:
+    """A file, open and locked. Closing it would not do: a child that is forked meanwhile has it open as well."""
+    file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | flags, 0o666)
+    try:
+        fcntl.flock(file, lock)
+        yield file
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+        os.close(file)
 
 
 def _same(file: int, path: Path) -> bool:
     """Whether a path still stands for an open file."""
-    try:
+    with suppress(OSError):
         return os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
-        return False
+    return False
 
 
-def _unlink(path: Path) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)
+def _drop(file: int, path: Path) -> None:
+    if _same(file, path):
+        with suppress(OSError):
+            os.unlink(path)
+
+
+@cache
+def _warn(folder: Path, why: str) -> None:
+    """Once: it may be so for every piece."""
+    _log.warning("%s: cannot keep what was fetched (%s)", folder, why)

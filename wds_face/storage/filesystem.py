@@ -47,7 +47,7 @@ def open_filesystem(url: str, options: dict[str, Any], backend: str) -> tuple[fs
 
 def _botocore(options: dict[str, Any]) -> dict[str, Any]:
     """What botocore is to do for servers that are not Amazon's too."""
-    from botocore.config import Config  # noqa: PLC0415 (it comes with s3fs)
+    from botocore.config import Config  # type: ignore[import-untyped] # noqa: PLC0415 (it comes with s3fs)
 
     found = {} if options.get("anon") else {"signature_version": "s3v4"}  # its first method signs URLs by default
     # Sums of the whole that some send with a range, and that others do not take. Ours are in the index.

@@ -185,12 +185,20 @@ class RemoteStore(Store):
                 folder = target.rpartition("/")[0]
                 self._try(f"making {folder}", lambda: self.fs.makedirs(folder, exist_ok=True))
                 part = self._path(f".{name.rpartition('/')[2]}.{uuid.uuid4().hex}.part")
-            self._try(f"writing {name}", lambda: self.fs.put_file(file.name, part))
+            self._try(f"writing {name}", lambda: self._put(file.name, part))
             if part != target:
                 self._try(f"renaming {name}", lambda: self.fs.mv(part, target))
             if (found := self.size(name)) != written:
                 self.remove(name)
                 raise OSError(f"{self}/{name} has {found} bytes after {written} were uploaded")
+
+    def _put(self, file: str, path: str) -> None:
+        try:
+            self.fs.put_file(file, path)
+        except FileNotFoundError as error:
+            if "upload" in str(error).lower():  # of its parts, which the server has dropped meanwhile
+                raise OSError("the upload is gone") from error
+            raise DatasetError(f"{self}: there is no such bucket or folder to write to: make it first") from None
 
 
 def _missing(url: str, backend: str, error: ImportError) -> str:
