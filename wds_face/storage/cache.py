@@ -101,7 +101,6 @@ class Cache:
         Raises:
             Exception: what *make* raises.
         """
-        data: bytes | bytearray = b""
         part = self.folder / f"{key}.part"
         while (found := self.get(key)) is None:
             with ExitStack() as stack:
@@ -120,7 +119,9 @@ class Cache:
                 if (found := self.get(key)) is None:
                     data = make()
                     self._keep(file, part, key, data)
-            return found or self.get(key) or memoryview(data)
+            if found is None:
+                found = self.get(key)
+                return memoryview(data) if found is None else found
         return found
 
     def _keep(self, file: int, part: Path, key: str, data: bytes | bytearray) -> None:

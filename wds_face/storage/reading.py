@@ -5,11 +5,12 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import ssl
 import threading
 import time
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 import fsspec
 from fsspec.asyn import AsyncFileSystem, sync
@@ -72,7 +73,8 @@ class SignedUrls:
                 url = path if self._plain else str(self._fs.sign(path, expiration=_SIGNED))
             except Exception:
                 raise IndirectError from None
-            if getproxies().keys() & {"all", urlsplit(url).scheme}:
+            parts = urlsplit(url)
+            if getproxies().keys() & {"all", parts.scheme} and not proxy_bypass(parts.hostname or ""):
                 raise IndirectError
             self._signed[path] = time.monotonic(), url
         return url
@@ -116,6 +118,9 @@ class HttpReading:
                 self._connection.request("GET", f"{path}?{parts.query}".rstrip("?"), headers=headers)
                 self._answer = self._connection.getresponse()
                 break
+            except ssl.SSLCertVerificationError:  # the file system may know other certificates
+                self._connection.close()
+                raise IndirectError from None
             except (OSError, http.client.HTTPException):
                 self._connection.close()
                 if known is None:

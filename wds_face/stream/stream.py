@@ -156,7 +156,8 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         self._store, self._images, self._batches = index.store, images, epoch_length(images, p, k, every, lanes) * lanes
         nbytes = int(rows["nbytes"].sum())
         self._mixed = min(nbytes // lanes, nbytes // (len(segments) - 1) * window)
-        self._buffer_bytes = buffer_bytes
+        # None where it costs nothing to read twice: from a disk
+        self._buffer_bytes = None if cache is not None or index.store.local is not None else buffer_bytes
         self._replacement = replacement = Replacement(on_error, self.counters)
         stage: Transform | Compose
         if transform is None:
@@ -245,7 +246,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             )
         plan = self.summary(num_workers)
         _log.info("%s: %s", self._store, ", ".join(f"{name} {value}" for name, value in plan.items()))
-        for said in advice(plan, None if self._store.local else self._buffer_bytes):
+        for said in advice(plan, self._buffer_bytes):
             _log.warning("%s: %s", self._store, said)
         return PKLoader(self, batch_size=None, num_workers=num_workers, **options)
 
