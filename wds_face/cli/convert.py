@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from typing import Any, TypeVar
 
 import click
 
+from wds_face.cli.engine import engine_options, full, open_executor
 from wds_face.cli.units import Bytes, size
 from wds_face.pool import Workers
 from wds_face.sources import ImageFolder, RecordIO, Source, WebDataset
+from wds_face.storage import open_store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,7 +28,6 @@ _OPTIONS = (
                  help="cls: a .cls member beside each image; key: only in the name of its folder, 15% smaller."),
     click.option("--deep", is_flag=True, help="Decode every image, to leave out those damaged in the middle too."),
     click.option("--strict", is_flag=True, help="Stop where something would have to be left out."),
-    click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes [default: one per processor]."),
     click.option("--resume/--overwrite", default=True, show_default=True,
                  help="Go on with an unfinished DEST, or replace what it holds."),
     click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing."),
@@ -33,6 +36,7 @@ _OPTIONS = (
 
 
 def _options(function: F) -> F:
+    function = engine_options(function)
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
@@ -60,7 +64,7 @@ def imagefolder(src: str, dest: str, **options: Any) -> None:
       wds-face convert imagefolder faces/ shards/
       wds-face convert imagefolder faces/ shards/ --min-images 2 --labels key
     """
-    _convert(ImageFolder(src), dest, **options)
+    _convert(ImageFolder, src, dest, **options)
 
 
 @convert.command()
@@ -74,8 +78,9 @@ def recordio(src: str, dest: str, **options: Any) -> None:
     Examples:
       wds-face convert recordio faces_emore/ shards/
       wds-face convert recordio glint360k/train.rec shards/ --workers 16
+      wds-face convert recordio glint360k/ s3://bucket/glint --engine dask --address tcp://10.0.0.5:8786
     """
-    _convert(RecordIO(src), dest, **options)
+    _convert(RecordIO, src, dest, **options)
 
 
 @convert.command()
@@ -94,15 +99,18 @@ def webdataset(src: str, dest: str, label_from: str, **options: Any) -> None:
       wds-face convert webdataset old-shards/ shards/
       wds-face convert webdataset 'old/faces-{000000..000123}.tar' shards/ --label-from json:person
     """
-    _convert(WebDataset(src, label_from=label_from), dest, **options)
+    _convert(partial(WebDataset, label_from=label_from), src, dest, **options)
 
 
 def _convert(
-    source: Source,
+    kind: Callable[[str], Source],
+    src: str,
     dest: str,
     *,
     strict: bool,
     workers: int | None,
+    engine: str,
+    address: str | None,
     resume: bool,
     dry_run: bool,
     quiet: bool,
@@ -112,8 +120,11 @@ def _convert(
     from wds_face.conversion.plan import Options, make_plan  # noqa: PLC0415
 
     options = Options(**rest)
+    source, dest = kind(full(src, engine)), full(dest, engine)
     if dry_run:
-        with Workers(workers) as team:
+        with ExitStack() as stack:
+            executor = stack.enter_context(open_executor(engine, address, workers))
+            team = stack.enter_context(Workers.sharing([open_store(source.location)], workers, executor))
             plan = make_plan(source, options, team, progress=not quiet)
         images, nbytes = plan.inventory.images[plan.kept], plan.inventory.nbytes[plan.kept]
         click.echo(
@@ -124,7 +135,9 @@ def _convert(
         _list_some([f"{item}: {reason}" for item, reason in plan.inventory.skipped])
         return
     begin = time.monotonic()
-    report = run(source, dest, options, workers=workers, overwrite=not resume, strict=strict, progress=not quiet)
+    with open_executor(engine, address, workers) as executor:
+        given: dict[str, Any] = {"workers": workers, "executor": executor, "progress": not quiet}
+        report = run(source, dest, options, overwrite=not resume, strict=strict, **given)
     seconds = time.monotonic() - begin
     if quiet:
         return

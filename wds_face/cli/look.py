@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from wds_face.cli.engine import engine_options, full, open_executor
 from wds_face.cli.units import size
 
 
@@ -16,8 +17,8 @@ from wds_face.cli.units import size
 @click.option("--label-from", default="auto", show_default=True, metavar="WHERE",
               help="Where the label of a sample is: cls, json, json:FIELD, key, or auto.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace an index that is there.")
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes [default: one per processor].")
-def index(url: str, label_from: str, overwrite: bool, workers: int | None) -> None:
+@engine_options
+def index(url: str, *, label_from: str, overwrite: bool, engine: str, address: str | None, workers: int | None) -> None:
     """Write an index beside shards made elsewhere, if they are grouped by identity.
 
     URL is a folder of .tar files. Every identity must be one run in one shard, with labels 0 to n-1. Shards that are
@@ -29,7 +30,9 @@ def index(url: str, label_from: str, overwrite: bool, workers: int | None) -> No
     """
     from wds_face.shards.adopt import adopt  # noqa: PLC0415 (keeps --help fast)
 
-    made = adopt(url, label_from=label_from, overwrite=overwrite, workers=workers, progress=True)
+    url = full(url, engine)
+    with open_executor(engine, address, workers) as executor:
+        made = adopt(url, label_from=label_from, overwrite=overwrite, workers=workers, executor=executor, progress=True)
     click.echo(
         f"{made.store}: {len(made.identities):,} identities, {made.images:,} images, {len(made.shards):,} shards"
     )
@@ -38,8 +41,8 @@ def index(url: str, label_from: str, overwrite: bool, workers: int | None) -> No
 @click.command(short_help="Check every file against the index, to the bit.")
 @click.argument("url")
 @click.option("--deep", is_flag=True, help="Decode every image too.")
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes [default: one per processor].")
-def verify(url: str, deep: bool, workers: int | None) -> None:
+@engine_options
+def verify(url: str, deep: bool, engine: str, address: str | None, workers: int | None) -> None:
     """Check every file of a data set against its index: sizes, sha256, and what each shard holds.
 
     Prints a line per problem and ends with exit code 1 if there is any.
@@ -52,7 +55,9 @@ def verify(url: str, deep: bool, workers: int | None) -> None:
     from wds_face.shards.index import Index  # noqa: PLC0415 (keeps --help fast)
     from wds_face.shards.verify import verify as check  # noqa: PLC0415
 
-    problems = check(url, deep=deep, workers=workers, progress=True)
+    url = full(url, engine)
+    with open_executor(engine, address, workers) as executor:
+        problems = check(url, deep=deep, workers=workers, executor=executor, progress=True)
     for problem in problems:
         click.echo(f"{problem.file}: {problem.what}")
     if problems:

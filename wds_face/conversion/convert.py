@@ -68,7 +68,8 @@ def convert(
         dest: a folder, or any fsspec URL; created if need be.
         options: what decides the bytes.
         workers: processes; by default one per processor.
-        executor: a ``concurrent.futures`` executor to use instead of processes of its own.
+        executor: a ``concurrent.futures`` executor to use instead of processes of its own; see
+            :func:`wds_face.engines.open_engine`. Its workers must reach the source and ``dest`` under these paths.
         overwrite: replace what ``dest`` holds under this name.
         strict: raise where something has to be left out.
         progress: show a bar if the terminal is one.
@@ -80,9 +81,10 @@ def convert(
     """
     options = options or Options()
     store = open_store(dest, storage_options)
-    _keep_apart(source, store)
+    origin = open_store(source.location)
+    _keep_apart(source, origin, store)
     workspace = Workspace(store, options.name)
-    with Workers(workers if store.shared else 1, executor) as team:
+    with Workers.sharing([origin, store], workers, executor) as team:
         plan = make_plan(source, options, team, progress=progress)
         if strict:
             _refuse(plan.inventory.skipped)
@@ -92,6 +94,7 @@ def convert(
             workspace.begin(plan.digest, overwrite=overwrite)
             runner = _Runner(plan, store, workspace, team, strict)
             results = runner.run(progress)
+            _sweep(store)
             skipped = _skipped(runner)
             index = _publish(runner, results, skipped)
             workspace.clear()
@@ -198,9 +201,15 @@ def _skipped(runner: _Runner) -> list[Skipped]:
     return sorted({*plan.inventory.skipped, *runner.skipped, *(Skipped(plan.inventory.names[i], reason) for i in few)})
 
 
-def _keep_apart(source: Source, store: Store) -> None:
+def _sweep(store: Store) -> None:
+    """Remove what killed workers left, where the executor had others do their tasks."""
+    for name in store.names():
+        if name.startswith(".") and name.endswith(".part"):
+            store.remove(name)
+
+
+def _keep_apart(source: Source, origin: Store, store: Store) -> None:
     """A destination within its source would be read as part of it the next time, or overwrite it."""
-    origin = open_store(source.location)
     if store.local is None or origin.local is None:
         same = store.url.rstrip("/") == origin.url.rstrip("/")
     else:
