@@ -521,20 +521,25 @@ def folders(tmp_path: Path, limit: int) -> Iterator[Path]:
     for number in range(1, 1000):
         folder = Path(shutil.copytree(full, tmp_path / str(number)))
         yield folder
-        keep(Cache(folder, limit), *range(20, 25))
-        assert taken(folder) <= limit
+        cache = Cache(folder, limit)
+        for other in range(20, 26):
+            keep(cache, other)
+            assert taken(folder) <= limit
         assert not list(folder.glob("*.part"))
+        keep(cache, 8)
+        assert there(cache, 8)
         shutil.rmtree(folder)
 
 
 def use(folder: Path, limit: int, make: Callable[[], bytes]) -> None:
-    """Open a full cache, find damage, fetch a piece, and clear room for it."""
+    """Open a full cache, read, find damage, fetch a piece, and clear room for it."""
     cache = Cache(folder, limit)
+    assert cache.get(key(1)) in (None, content(1))
     assert cache.get(key(7)) is None
     assert cache.fetch(key(8), make) == content(8)
 
 
-def test_a_process_may_rest_at_any_line(tmp_path: Path) -> None:
+def test_a_process_may_rest_at_any_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """As if it was on a busy machine. A thread does, which a lock sees as another process."""
     limit = room(8)
     for number, folder in enumerate(folders(tmp_path, limit), 1):
@@ -568,6 +573,7 @@ def test_a_process_may_rest_at_any_line(tmp_path: Path) -> None:
             assert old == content(0)
             assert there(cache, 0)
         del old, new
+        assert all(f"{key(7)}: a file of the cache was damaged" in message for message in caplog.messages)
     assert number > 80
 
 
@@ -586,8 +592,6 @@ def test_a_process_may_die_at_any_line(tmp_path: Path, start: Start) -> None:
             break
         assert process.exitcode == -signal.SIGKILL
         assert taken(folder) <= limit
-        keep(Cache(folder, limit), 8)
-        assert there(Cache(folder, limit), 8)
     assert number > 80
 
 

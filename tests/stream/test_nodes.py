@@ -147,8 +147,10 @@ def test_a_node_dies_and_the_other_goes_on(hosts: Network, server: S3Server, mad
     print(f"NODES_SEED={seed}: node 1 is killed at step {last}")
     with start(hosts.nodes, [[job(server, trace, pace=0.2)]] * 2, tmp_path) as run:
         end = time.monotonic() + 180
-        while len(traces(trace, 4)[2]) <= last and run.running and time.monotonic() < end:
-            time.sleep(0.05)
+        file = Path(f"{trace}.rank2.jsonl")
+        while not (file.exists() and file.read_bytes().count(b"\n") > last) and time.monotonic() < end:
+            assert run.running, run.said
+            time.sleep(0.02)
         assert run.running, run.said
         assert len(run.processes(1)) >= 3, "its agent and two ranks, and their workers"
         run.kill(1)
