@@ -22,6 +22,7 @@ import shutil
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.faults import FaultProxy
 from tests.servers import S3Server, rclone_s3
-from wds_face import ARCFACE_112, Augmenter, ImageFolder, Index, MedicalMaskOcclusion, PKStream, convert
+from wds_face import ARCFACE_112, Augmenter, DatasetError, ImageFolder, Index, MedicalMaskOcclusion, PKStream, convert
 from wds_face.storage import open_store
 
 FAULTS = {
@@ -90,10 +91,38 @@ def faults(shards: Path, server: S3Server) -> None:
         )
 
 
+def outage(shards: Path, server: S3Server) -> None:
+    """The server goes after the first batch: for 10 seconds, and for ever."""
+    wanted, _, _ = epoch(PKStream(shards, p=16, k=4, output="uint8"), 2)
+    with FaultProxy(server.host, server.port, bandwidth=2e6) as proxy:
+        options = {**server.options_through(proxy), "requests": 4}
+        stream = PKStream(server.url(f"b/{shards.name}"), p=16, k=4, output="uint8", storage_options=options)
+        timers = [threading.Timer(1.0, proxy.kill), threading.Timer(11.0, proxy.start)]
+        for timer in timers:
+            timer.start()
+        found, seconds, first = epoch(stream, 2)
+        stats = stream.stats()
+        print(
+            f"| server down for 10 s | | {stats['requests']} | | {stats['retries']} | {stats['images_replaced']} "
+            f"| {'yes' if found == wanted else 'NO'} | {seconds + first:.1f} |"
+        )
+        stream = PKStream(server.url(f"b/{shards.name}"), p=16, k=4, output="uint8", storage_options=options)
+        batches = iter(stream.loader(2))
+        next(batches)
+        proxy.kill()
+        begin = time.perf_counter()
+        try:
+            for _ in batches:
+                pass
+        except DatasetError as error:
+            words = str(error).strip().splitlines()[-1]
+            print(f"\nserver gone: an error after {time.perf_counter() - begin:.1f} s: {words}")
+
+
 def latency(shards: Path, server: S3Server, rounds: int, workers: int) -> None:
     index = Index.open(shards)
     runs = int(index.identities["nbytes"].sum())
-    extra: dict[str, Any] = {"output": "uint8", "flip": 0.5, "lanes": 8, "p": 32, "k": 4}
+    extra: dict[str, Any] = {"output": "uint8", "flip": 0.5, "lanes": workers, "p": 32, "k": 4}
     with FaultProxy(server.host, server.port, latency=0.05) as proxy:
         options = server.options_through(proxy)
         urls = {
@@ -187,6 +216,7 @@ def main() -> None:
         with serving(base / "served") as server:
             if options.only in (None, "faults"):
                 faults(shards, server)
+                outage(shards, server)
             if options.only in (None, "clients"):
                 clients(shards, server, options.rounds)
             if options.only in (None, "latency"):
