@@ -23,6 +23,7 @@ bench: .venv/.ready-bench .venv-mxnet/.ready
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/shuffle.py
+	$(BIN)/python benchmarks/network.py
 
 clean:
 	rm -rf .venv .venv-mxnet demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -41,7 +42,7 @@ clean:
 	touch $@ .venv/.ready
 
 .venv/.ready-bench: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --editable '.[bench,test]'
 	touch $@ .venv/.ready
 
 # real mxnet cannot be imported beside a current numpy, so it has an environment of its own
