@@ -193,7 +193,7 @@ def test_a_ray_of_the_caller_is_left_alone(engine: tuple[str, Executor, str]) ->
 def test_workers_without_wds_face() -> None:
     distributed = pytest.importorskip("distributed", reason="dask is not installed")
     without = "import sys; sys.modules['wds_face'] = None"
-    options = {"n_workers": 1, "dashboard_address": None, "silence_logs": 50, "preload": without}
+    options = {"n_workers": 1, "dashboard_address": ":0", "silence_logs": 50, "preload": without}
     with distributed.LocalCluster(**options) as cluster, pytest.raises(WdsFaceError, match="worker has no wds-face"):
         open_engine("dask", cluster.scheduler_address).__enter__()
 

@@ -64,8 +64,10 @@ def _dask(address: str | None, workers: int) -> Iterator[Executor]:
         stack.enter_context(silence_logging_cmgr(_SILENT))
         if address is None:
             # dask's memory limit would count mapped files, which the system takes back without killing anybody
-            options = {"memory_limit": 0, "dashboard_address": None, "silence_logs": _SILENT, "preload": _CALM}
-            cluster = stack.enter_context(LocalCluster(n_workers=workers, threads_per_worker=1, **options))
+            options = {"memory_limit": 0, "silence_logs": _SILENT, "preload": _CALM}
+            server = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # a second one finds port 8787 in use
+            started = LocalCluster(n_workers=workers, threads_per_worker=1, scheduler_kwargs=server, **options)
+            cluster = stack.enter_context(started)
             client = Client(cluster, set_as_default=False)
         else:
             parameters = {"timeout": _PATIENCE, "set_as_default": False}

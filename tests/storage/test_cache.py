@@ -449,15 +449,17 @@ def test_who_waits_makes_it_if_the_first_does_not(tmp_path: Path, start: Start, 
 
 
 def test_who_is_interrupted_while_it_waits_harms_nobody(tmp_path: Path, start: Start) -> None:
-    cache = Cache(tmp_path, LIMIT)
+    cache, log = Cache(tmp_path / "cache", LIMIT), tmp_path / "log"
 
     def wait() -> None:
-        with pytest.raises(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt):
+            said(log)
             cache.fetch(key(0), never)
 
     def make() -> bytes:
         waiting = start(wait)
-        time.sleep(0.3)
+        wait_for(log.exists)
+        time.sleep(0.1)
         assert waiting.pid is not None
         os.kill(waiting.pid, signal.SIGINT)
         finish(waiting)
@@ -495,7 +497,7 @@ def test_who_is_killed_while_it_writes_leaves_nothing(tmp_path: Path, start: Sta
 
 
 class Line:
-    """Does something once, before the thread runs a line of the cache that it did not run before, the so-manieth."""
+    """Does something once, before the thread runs the so-manieth line of the cache that it did not run before."""
 
     def __init__(self, number: int, act: Callable[[], None]) -> None:
         self._number, self._act, self._seen = number, act, set[int]()
@@ -619,6 +621,7 @@ def test_the_limit_holds_at_every_moment(tmp_path: Path, start: Start, where: st
     log, dice, seen = tmp_path / "log", random.Random(where), []
 
     def look(folder: Path) -> None:
+        Cache(folder, LIMIT)
         processes = [start(hammer, folder, seed, 30, log) for seed in range(4)]
         end = time.monotonic() + 2
         while time.monotonic() < end:
