@@ -65,7 +65,8 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             fill, 48 at most. Readers (ranks x workers) should divide it: each byte is then read once.
         window: segments, of 2 MB or less, that a lane mixes at a time; by default as many as hold 8 p identities, 64 at
             least.
-        buffer_bytes: of segments that each worker keeps in memory. Local files are mapped, and take none.
+        buffer_bytes: of segments that each worker keeps in memory, those included that it has asked for ahead. Local
+            files are mapped, and take none.
         rank, world_size: which batches are for this process; by default what torch.distributed, or else the variables
             RANK and WORLD_SIZE say when an iteration begins.
         output: ``"float"``, or ``"uint8"`` for images to be normalised on the device, with :func:`wds_face.normalize`.
