@@ -31,18 +31,20 @@ clean:
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("wds-face needs Python 3.10 or newer: make PYTHON=...")'
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv
 
-# torch and torchvision come as they are on PyPI, so the first time takes some minutes
+# torch and torchvision come as they are on PyPI, so the first time takes some minutes. pip itself takes very long to find
+# versions of all the tests' packages that go together; uv does it in seconds.
 .venv/.ready: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable .
 	touch $@
 
 .venv/.ready-test: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[test]'
 	touch $@ .venv/.ready
 
 .venv/.ready-bench: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[bench,test]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[bench,test]'
 	touch $@ .venv/.ready
 
 # real mxnet cannot be imported beside a current numpy, so it has an environment of its own
