@@ -170,6 +170,16 @@ def test_a_worker_killed_on_the_way(executor: Executor, make_folder: MakeFolder,
     assert sums(tmp_path / "there") == sums(tmp_path / "here")
 
 
+def test_a_cluster_of_our_own_never_gives_a_worker_up() -> None:
+    """Dask's would, for good, if one is not there some time after it was lost: again, as one that dies every minute."""
+    dask = pytest.importorskip("dask", reason="dask is not installed")
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1ms"}), open_engine("dask", workers=1) as executor:
+        assert executor is not None
+        for _ in range(2):
+            os.kill(executor.submit(os.getpid).result(30), signal.SIGKILL)
+            assert executor.submit(double, 4).result(30) == 8
+
+
 def test_memory_of_this_process_is_refused(executor: Executor, faces: Path) -> None:
     for call in (lambda: convert(ImageFolder(faces), "memory://x", executor=executor),
                  lambda: convert(WebDataset("memory://x"), faces.parent / "out", executor=executor)):  # fmt: skip

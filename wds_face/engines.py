@@ -20,6 +20,7 @@ from wds_face.version import __version__
 ENGINES = ("local", "dask", "ray")
 
 _PATIENCE = 30.0  # seconds in which a cluster has to answer
+_NEVER = "1000 days"
 _SILENT = logging.CRITICAL + 1
 _CALM = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # leave Ctrl-C to the parent
 
@@ -55,7 +56,8 @@ def open_engine(name: str, address: str | None = None, workers: int | None = Non
 @contextmanager
 def _dask(address: str | None, workers: int) -> Iterator[Executor]:
     try:
-        from distributed import Client, LocalCluster  # noqa: PLC0415 (optional)
+        from dask import config  # noqa: PLC0415 (optional)
+        from distributed import Client, LocalCluster  # noqa: PLC0415
         from distributed.comm import resolve_address  # noqa: PLC0415
         from distributed.utils import silence_logging_cmgr  # noqa: PLC0415
     except ImportError:
@@ -66,6 +68,8 @@ def _dask(address: str | None, workers: int) -> Iterator[Executor]:
             # dask's memory limit would count mapped files, which the system takes back without killing anybody
             options = {"memory_limit": 0, "silence_logs": _SILENT, "preload": _CALM}
             server = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # a second one finds port 8787 in use
+            # a worker that was lost is started again; who is not there after this time would be given up for good
+            stack.enter_context(config.set({"distributed.deploy.lost-worker-timeout": _NEVER}))
             started = LocalCluster(n_workers=workers, threads_per_worker=1, scheduler_kwargs=server, **options)
             cluster = stack.enter_context(started)
             client = Client(cluster, set_as_default=False)
