@@ -13,6 +13,7 @@ from wds_face.version import __version__
 if TYPE_CHECKING:
     from wds_face.conversion.convert import Report, convert
     from wds_face.conversion.plan import Options
+    from wds_face.datamodule import DataModule
     from wds_face.datasets import (
         AugmentRecordDataset,
         BaseMXDataset,
@@ -41,8 +42,27 @@ if TYPE_CHECKING:
         ToTensorWithMask,
         normalize,
     )
+    from wds_face.validation import (
+        FiveValidationDataset,
+        Verification,
+        convert_pairs,
+        convert_validation,
+        draw_pairs,
+        embed,
+        evaluate_benchmarks,
+        evaluate_verification,
+        get_val_data,
+        get_val_pair,
+        get_val_sets,
+        load_bin,
+        make_memmap,
+        mean_accuracy,
+        read_memmap,
+        save_roc,
+    )
 
 _HOMES = {
+    "wds_face.datamodule": ("DataModule",),
     "wds_face.conversion.convert": ("Report", "convert"),
     "wds_face.conversion.plan": ("Options",),
     "wds_face.datasets": ("AugmentRecordDataset", "BaseMXDataset", "CustomImageFolderDataset", "RandomIdentitySampler"),
@@ -68,6 +88,24 @@ _HOMES = {
         "ToTensorWithMask",
         "normalize",
     ),
+    "wds_face.validation": (
+        "FiveValidationDataset",
+        "Verification",
+        "convert_pairs",
+        "convert_validation",
+        "draw_pairs",
+        "embed",
+        "evaluate_benchmarks",
+        "evaluate_verification",
+        "get_val_data",
+        "get_val_pair",
+        "get_val_sets",
+        "load_bin",
+        "make_memmap",
+        "mean_accuracy",
+        "read_memmap",
+        "save_roc",
+    ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -78,7 +116,9 @@ __all__ = [
     "Augmenter",
     "BaseMXDataset",
     "CustomImageFolderDataset",
+    "DataModule",
     "DatasetError",
+    "FiveValidationDataset",
     "ImageFolder",
     "Index",
     "MedicalMaskOcclusion",
@@ -100,14 +140,29 @@ __all__ = [
     "SourceError",
     "SyntheticOcclusionMask",
     "ToTensorWithMask",
+    "Verification",
     "WdsFaceError",
     "WebDataset",
     "__version__",
     "adopt",
     "contact_sheet",
     "convert",
+    "convert_pairs",
+    "convert_validation",
+    "draw_pairs",
+    "embed",
+    "evaluate_benchmarks",
+    "evaluate_verification",
+    "get_val_data",
+    "get_val_pair",
+    "get_val_sets",
+    "load_bin",
+    "make_memmap",
+    "mean_accuracy",
     "normalize",
     "pk_batched",
+    "read_memmap",
+    "save_roc",
     "save_sheet",
     "verify",
 ]

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from wds_face.errors import WdsFaceError
+from wds_face.executors import DaskExecutor, RayExecutor
 from wds_face.pool import cpus
-from wds_face.rayexecutor import RayExecutor
 from wds_face.version import __version__
 
 ENGINES = ("local", "dask", "ray")
@@ -81,8 +81,7 @@ def _dask(address: str | None, workers: int) -> Iterator[Executor]:
             client.run(eval, "__import__('wds_face') and None")
         except ImportError:
             raise WdsFaceError(f"a dask worker has no wds-face: install {__version__} for each") from None
-        # impure: dask would take two equal tasks for one, and an earlier result for a shard that is to be written
-        yield client.get_executor(pure=False)
+        yield DaskExecutor(client)
 
 
 def _close(client: Any) -> None:
@@ -99,7 +98,7 @@ def _ray(address: str | None, workers: int) -> Iterator[Executor]:
     except ImportError:
         raise _missing("ray") from None
     if ray.is_initialized():
-        raise WdsFaceError("ray runs in this process already: give wds_face.rayexecutor.RayExecutor() as executor")
+        raise WdsFaceError("ray runs in this process already: give wds_face.executors.RayExecutor() as executor")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": _SILENT}
     try:
         ray._private.worker._worker_logs_enabled = False  # or it prints how a worker died, in paragraphs

@@ -1,15 +1,49 @@
-"""Ray as a ``concurrent.futures`` executor."""
+"""Dask and ray as ``concurrent.futures`` executors."""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from typing import Any, TypeVar
 
 _RETRIES = 3  # of a task whose worker died; as many as dask makes
 
 T = TypeVar("T")
+
+
+class DaskExecutor(Executor):
+    """Tasks of a dask cluster.
+
+    Dask's own executor takes the result of a task for an error where its worker dies just after it was fetched.
+
+    Args:
+        client: a ``distributed.Client``, which stays open.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """See :meth:`concurrent.futures.Executor.submit`. Equal tasks are done each, and again if a worker dies."""
+        # impure: dask would take two equal tasks for one, and an earlier result for a shard that is to be written
+        task = self._client.submit(function, *args, pure=False, **kwargs)
+        future: Future[T] = Future()
+        future.add_done_callback(lambda _: task.cancel() if future.cancelled() else None)
+        self._client.loop.add_callback(self._pass_on, task, future)
+        return future
+
+    async def _pass_on(self, task: Any, future: Future[T]) -> None:
+        try:
+            result, error = await self._client.gather(task, asynchronous=True), None
+        except BaseException as raised:  # asyncio's CancelledError is no Exception
+            result, error = None, raised if isinstance(raised, Exception) else CancelledError()
+        if not future.set_running_or_notify_cancel():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
 
 
 class RayExecutor(Executor):

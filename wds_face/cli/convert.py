@@ -12,6 +12,7 @@ import click
 
 from wds_face.cli.engine import engine_options, full, open_executor
 from wds_face.cli.units import Bytes, size
+from wds_face.cli.validation import validation
 from wds_face.pool import Workers
 from wds_face.sources import ImageFolder, RecordIO, Source, WebDataset
 from wds_face.storage import open_store
@@ -100,6 +101,9 @@ def webdataset(src: str, dest: str, label_from: str, **options: Any) -> None:
       wds-face convert webdataset 'old/faces-{000000..000123}.tar' shards/ --label-from json:person
     """
     _convert(partial(WebDataset, label_from=label_from), src, dest, **options)
+
+
+convert.add_command(validation)
 
 
 def _convert(

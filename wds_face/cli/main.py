@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from wds_face.cli.convert import convert
+from wds_face.cli.evaluate import evaluate
 from wds_face.cli.look import index, info, verify
 from wds_face.cli.preview import preview
 from wds_face.errors import WdsFaceError
@@ -28,12 +29,14 @@ def cli() -> None:
       wds-face verify shards/
       wds-face info shards/
       wds-face preview shards/ -o sheet.png
+      wds-face convert validation faces_emore/ val/
+      wds-face evaluate val/ --model net:ir_50 --weights backbone.pth
 
     Exit codes: 0 done, 1 it could not be done or `verify` found something wrong, 2 wrong usage, 130 interrupted.
     """
 
 
-for command in (convert, index, verify, info, preview):
+for command in (convert, index, verify, info, preview, evaluate):
     cli.add_command(command)
 
 

@@ -16,7 +16,7 @@ from wds_face.storage.fetch import Fetch, StoppedError
 from wds_face.storage.remote import RemoteStore
 
 # Bytes that are not what the index says are fetched again; so often they are what the store holds.
-_WRONG = 5
+_WRONG = 8
 
 Span = tuple[int, int, int]
 

@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 class PKLoader(DataLoader[Any]):
     """The batches of a :class:`~wds_face.PKStream`, and its state at any step of the iteration that began last.
 
-    ``len`` is that of a whole epoch, also where one is resumed.
+    ``len`` is that of a whole epoch, also where one is resumed. An iteration begins with its first batch: an epoch that
+    is set before that counts. Who says epochs to samplers only, as Lightning and Accelerate do, says them here too.
     """
 
     _done = 0
+
+    def __init__(self, stream: PKStream, **options: Any) -> None:
+        super().__init__(stream, **options)
+        cast("Any", self.sampler).set_epoch = self.set_epoch  # torch's own for streams, which does nothing with it
 
     @property
     def stream(self) -> PKStream:
@@ -50,9 +55,6 @@ class PKLoader(DataLoader[Any]):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self._done = 0
         self.stream.position.take()
-        return self._counted(super().__iter__())
-
-    def _counted(self, batches: Iterator[Any]) -> Iterator[Any]:
-        for batch in batches:
+        for batch in super().__iter__():
             self._done += 1
             yield batch

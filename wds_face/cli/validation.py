@@ -1,0 +1,85 @@
+"""``wds-face convert validation`` and ``wds-face evaluate``: sets of pairs, and how well a network tells them apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from wds_face.cli.units import size
+
+_SOURCES = {
+    "bin": "a .bin",
+    "carray": "a carray",
+    "memfile": "a memfile",
+    "concat": "the memfile of all",
+    "shards": "shards",
+}
+
+
+@click.command(short_help="Memfiles of validation sets: of .bin files, bcolz carrays, memfiles, or pairs from shards.")
+@click.argument("src")
+@click.argument("dest", type=click.Path(file_okay=False))
+@click.option("--names", metavar="A,B", help="Only these sets [default: all that are there].")
+@click.option(
+    "--dtype",
+    type=click.Choice(["uint8", "float32"]),
+    default="uint8",
+    show_default=True,
+    help="float32 takes four times as much, and is what AdaFace's code needs.",
+)
+@click.option(
+    "--channels",
+    type=click.Choice(["rgb", "bgr"]),
+    help="Their order [default: rgb of .bin files, else what they have: bgr of AdaFace's].",
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(min=1),
+    default=112,
+    show_default=True,
+    metavar="N",
+    help="To which encoded images of another size are resized.",
+)
+@click.option("--concat", is_flag=True, help="Write AdaFace's concat_validation_memfile of the five benchmarks too.")
+@click.option("--pairs", type=click.IntRange(min=2), metavar="N", help="SRC are shards: draw so many pairs from them.")
+@click.option("--name", default="pairs", show_default=True, help="With --pairs: of the set.")
+@click.option(
+    "--max-images", type=click.IntRange(min=1), metavar="M", help="With --pairs: only people with at most M images."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="With --pairs: of the choice.")
+@click.option("--overwrite", is_flag=True, help="Replace sets that are there and are different.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar and no summary.")
+def validation(
+    *, src: str, dest: str, names: str | None, concat: bool, pairs: int | None, name: str, max_images: int | None,
+    seed: int, quiet: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Validation sets as memfiles, in AdaFace's layout: DEST/NAME/memfile/mem_file.dat and DEST/NAME_list.npy.
+
+    SRC is a folder with NAME.bin files of InsightFace, bcolz carrays or memfiles, or a .bin file; DEST may be the same
+    folder. Nothing in a .bin is run. With --pairs, SRC is a data set of ours, and pairs of its images become a set.
+
+    \b
+    Examples:
+      wds-face convert validation faces_emore/ val/
+      wds-face convert validation faces_emore/ val/ --names lfw,agedb_30 --channels bgr
+      wds-face convert validation shards/ val/ --pairs 6000 --max-images 4 --name heldout
+    """
+    from wds_face.shards.index import MANIFEST  # noqa: PLC0415 (keeps --help fast)
+    from wds_face.storage import open_store  # noqa: PLC0415
+    from wds_face.validation.convert import convert_pairs, convert_validation  # noqa: PLC0415
+
+    options["progress"] = not quiet
+    shards = not src.endswith(".bin") and MANIFEST in open_store(src).names()
+    if pairs is None and shards:
+        raise click.UsageError(f"{src} is a data set of shards: say with --pairs how many pairs to draw from it.")
+    if pairs is not None:
+        if names or concat:
+            raise click.UsageError("--names and --concat are for sets that are there: with --pairs give --name.")
+        made = [convert_pairs(src, dest, pairs, name, max_images=max_images, seed=seed, **options)]
+    else:
+        wanted = [part.strip() for part in names.split(",") if part.strip()] if names else None
+        made = convert_validation(src, dest, wanted, concat=concat, **options)
+    for one in [] if quiet else made:
+        source = f"from {_SOURCES[one.kind]}" if one.written else "was there already"
+        click.echo(f"{one.name}: {one.pairs:,} pairs, {options['dtype']} {one.channels}, {size(one.nbytes)}, {source}")

@@ -1,0 +1,168 @@
+"""Validation sets of any kind, made memfiles."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from wds_face.errors import DatasetError, SourceError
+from wds_face.validation.benchmarks import BENCHMARKS
+from wds_face.validation.memfile import read_conf
+from wds_face.validation.pairs import draw_pairs
+from wds_face.validation.sets import (
+    CONCAT,
+    Kind,
+    ValidationSet,
+    alone,
+    find_sets,
+    memfile_path,
+    open_set,
+    same_set,
+    write_concat,
+    write_set,
+)
+
+#: Where images of a set are taken from, the most original first.
+SOURCES: tuple[Kind, ...] = ("bin", "carray", "memfile", "concat")
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A set that is a memfile now.
+
+    Attributes:
+        name: of the set.
+        kind: what it was made of: ``"bin"``, ``"carray"``, ``"memfile"``, ``"concat"`` or ``"shards"``.
+        pairs: how many.
+        nbytes: of the memfile.
+        channels: ``"rgb"`` or ``"bgr"``.
+        written: False where it was there already.
+    """
+
+    name: str
+    kind: str
+    pairs: int
+    nbytes: int
+    channels: str
+    written: bool
+
+
+def convert_validation(
+    src: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    names: Sequence[str] | None = None,
+    *,
+    dtype: Literal["uint8", "float32"] = "uint8",
+    channels: Literal["rgb", "bgr"] | None = None,
+    image_size: int = 112,
+    concat: bool = False,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> list[Converted]:
+    """Make memfiles of validation sets: of ``.bin`` files, of bcolz carrays, and of other memfiles.
+
+    Sets that are there already, and as they should be, stay as they are. Killed at any moment, it goes on when it is
+    called again. Two processes may make the same sets at once.
+
+    Args:
+        src: a folder of sets, or a ``.bin`` file.
+        dest: the folder for the memfiles; it may be *src*.
+        names: of the sets; by default all that are there.
+        dtype: ``"uint8"``, or ``"float32"``, which takes four times as much and is what AdaFace's code needs.
+        channels: their order; by default RGB of ``.bin`` files, and what carrays and memfiles have: BGR of AdaFace's.
+        image_size: images of ``.bin`` files of another size are resized to this.
+        concat: write ``concat_validation_memfile`` with the five benchmarks too, as AdaFace's code needs it.
+        overwrite: replace sets that are there and are not as they should be.
+        progress: show a bar for each, on a terminal.
+
+    Raises:
+        SourceError: there is no set, or not one of these names, or one is damaged.
+        DatasetError: a set is there and is another, or the disk is full.
+    """
+    if dtype not in ("uint8", "float32") or channels not in (None, "rgb", "bgr"):
+        raise ValueError(f"dtype is uint8 or float32, and channels rgb or bgr, not {dtype!r} and {channels!r}")
+    source, dest = Path(src), Path(dest)
+    found: dict[str, Kind]
+    if source.suffix == ".bin" and source.is_file():
+        source, found = source.parent, {source.stem: "bin"}
+    else:
+        found = find_sets(source, SOURCES)
+    wanted = list(found) if names is None else list(names)
+    if not wanted or not found.keys() >= set(wanted):
+        missing = ", ".join(name for name in wanted if name not in found) or "a .bin, a carray or a memfile"
+        there = f"there are {', '.join(found)}" if found else "a set is NAME.bin, or NAME/ with its NAME_list.npy"
+        raise SourceError(f"{source} does not have {missing}: {there}")
+    if concat and not set(wanted) >= BENCHMARKS.keys():
+        lacking = ", ".join(name for name in BENCHMARKS if name not in wanted)
+        raise SourceError(f"{CONCAT} is of all five benchmarks, and {source} does not have {lacking}")
+    options: dict[str, Any] = {"dtype": dtype, "channels": channels, "overwrite": overwrite, "progress": progress}
+    made = []
+    for name in wanted:
+        given = open_set(source, name, found[name], image_size)
+        made.append(_make(dest, name, found[name], given, **options))
+    if concat:
+        sets = {name: open_set(dest, name, "memfile") for name in BENCHMARKS}
+        write_concat(dest, sets, dtype=dtype, channels=made[0].channels)
+    return made
+
+
+def convert_pairs(
+    src: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    pairs: int,
+    name: str = "pairs",
+    *,
+    max_images: int | None = None,
+    seed: int = 0,
+    dtype: Literal["uint8", "float32"] = "uint8",
+    channels: Literal["rgb", "bgr"] | None = None,
+    image_size: int = 112,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Converted:
+    """Make a validation set of one's own, of pairs of images from shards; see :func:`~wds_face.draw_pairs`.
+
+    Args:
+        src: of a data set that ``wds-face convert`` made.
+        dest: the folder for the memfile.
+        pairs: how many, half of them of one person.
+        name: of the set.
+        max_images: leave out identities with more.
+        seed: of the choice.
+        dtype, channels, image_size, overwrite, progress: see :func:`convert_validation`.
+
+    Raises:
+        SourceError: there are not so many pairs.
+        DatasetError: there is no complete data set, or a set of this name is there and is another.
+    """
+    given = draw_pairs(src, pairs, seed=seed, max_images=max_images, image_size=image_size)
+    options: dict[str, Any] = {"dtype": dtype, "channels": channels, "overwrite": overwrite, "progress": progress}
+    return _make(Path(dest), name, "shards", given, **options)
+
+
+def _make(
+    dest: Path,
+    name: str,
+    kind: str,
+    given: ValidationSet,
+    *,
+    dtype: str,
+    channels: str | None,
+    overwrite: bool,
+    progress: bool,
+) -> Converted:
+    path = memfile_path(dest, name)
+    with alone(dest, name):
+        there = same_set(dest, name, given, dtype, channels)
+        if not there:
+            if path.with_name("mem_file.dat.conf").exists() and not overwrite:
+                raise DatasetError(
+                    f"{path} is there and has other images, another dtype or order of channels: give --overwrite to "
+                    "replace it"
+                )
+            write_set(dest, name, given, dtype=dtype, channels=channels, progress=progress)
+        conf = read_conf(path)
+    return Converted(name, kind, len(given[1]), conf.nbytes, conf.channels or "bgr", not there)
