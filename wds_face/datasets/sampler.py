@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import distributed
-from torch.utils.data import ConcatDataset, Dataset, Sampler, Subset
+from torch.utils.data import ConcatDataset, Dataset, DistributedSampler, Subset
 
 Array = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 _DRAWN = 1 << 18  # indices drawn at once: what is held in memory while a pass runs
 
 
-class RandomIdentitySampler(Sampler[int]):
+class RandomIdentitySampler(DistributedSampler[int]):
     """Each identity once per pass, in random order, with ``num_instances`` of its images standing together.
 
     A ``DataLoader`` with ``batch_size=P * num_instances`` thus gets batches of P identities. The images of an identity
@@ -29,7 +29,8 @@ class RandomIdentitySampler(Sampler[int]):
     come again at the end, or the last few are left out with ``drop_last``.
 
     Every ``iter()`` starts the next epoch. Where the ranks might not begin as many passes, and to resume, say which
-    with :meth:`set_epoch`.
+    with :meth:`set_epoch`. It is a ``DistributedSampler``, in whose place Lightning and Accelerate put none of theirs,
+    which would take the groups apart.
 
     Args:
         data_source: a data set with ``targets`` (list, array or tensor: a label for each image), a ``Subset`` or

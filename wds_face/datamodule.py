@@ -1,0 +1,241 @@
+"""Training and validation data for Lightning's ``Trainer``."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from torch import distributed
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torchvision.transforms import Compose, Normalize, RandomHorizontalFlip
+
+from wds_face.datasets import AugmentRecordDataset, CustomImageFolderDataset, RandomIdentitySampler
+from wds_face.datasets.preparation import choose_augmenter
+from wds_face.errors import WdsFaceError
+from wds_face.shards.index import Index
+from wds_face.stream import PKLoader, PKStream
+from wds_face.transforms import (
+    ARCFACE_112,
+    Augmenter,
+    MedicalMaskOcclusion,
+    Occlusion,
+    OcclusionMaskWrapper,
+    ToTensorWithMask,
+)
+from wds_face.validation import FiveValidationDataset, get_val_sets
+
+try:
+    from lightning.pytorch import LightningDataModule
+except ImportError:
+    try:
+        from pytorch_lightning import LightningDataModule
+    except ImportError:
+        raise WdsFaceError("lightning is not installed: pip install 'wds-face[lightning]'") from None
+
+Channels = Literal["rgb", "bgr"]
+
+
+class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
+    """PK batches to train on, from shards, image folders or MXNet records, and the benchmarks to validate on.
+
+    Training batches are ``[P * K, 3, 112, 112], [P * K]`` and, with an occlusion, masks ``[P * K, 1, 112, 112]``, with
+    P = batch_size // num_instances and K = num_instances; those of validation ``[B, 3, 112, 112], [B], [B], [B]``:
+    image, issame, dataname, index (see :class:`~wds_face.FiveValidationDataset`).
+
+    From shards, all ranks train on different batches of one order; a checkpoint holds where that is, and the run goes
+    on with the next batch, on any number of ranks. Lightning puts no sampler of its own in front of these loaders, and
+    each epoch has its own order.
+
+    What differs from the text it follows: the medical masks are placed for faces on ArcFace's template, which MS1MV2,
+    Glint360K and WebFace have; nothing is mapped for writing; validation needs no ``concat_validation_memfile``.
+
+    Args:
+        shards: folder or URL of a data set that ``wds-face convert`` made. Without it images come from
+            *train_data_path*: a ``.rec`` with *use_mxrecord*, else folders, in ``imgs`` there if there is such a one.
+        data_root: what the other paths are below.
+        train_data_path, val_data_path: of the training images, and of the validation sets (``.bin``, carrays or
+            memfiles; :meth:`prepare_data` makes memfiles of them). None for no validation.
+        val_names: of the sets; by default all that are there.
+        batch_size: of training and validation, of each rank.
+        num_instances: K.
+        num_workers, val_num_workers: processes for training and for validation.
+        low_res_augmentation_prob, crop_augmentation_prob, photometric_augmentation_prob: see
+            :class:`~wds_face.Augmenter`.
+        augmenter: in place of these three.
+        occlusion: by default medical masks on half of the images; None for none.
+        flip: how likely an image is to be flipped left to right.
+        transform: of a PIL image, in place of occlusion and flip; with shards of the augmenter too.
+        channels: ``"rgb"`` or ``"bgr"``: of training images, and what the validation sets must have.
+        swap_color_channel: True says ``"bgr"``.
+        use_mxrecord: see *shards*.
+        output_dir: of image folders and records: the first sample is saved in ``training_samples/`` there.
+        seed: of all choices, together with the epoch.
+        stream: further arguments of :class:`~wds_face.PKStream`, such as *epoch*, *min_images*, *lanes*, *output*,
+            *storage_options* and *cache_dir*; for shards only.
+
+    Raises:
+        ValueError: arguments that contradict each other.
+        WdsFaceError: by the hooks, where data are missing, damaged, or of other channels.
+    """
+
+    def __init__(
+        self,
+        shards: str | os.PathLike[str] | None = None,
+        *,
+        data_root: str | os.PathLike[str] = "",
+        train_data_path: str | os.PathLike[str] | None = None,
+        val_data_path: str | os.PathLike[str] | None = None,
+        val_names: Sequence[str] | None = None,
+        batch_size: int = 256,
+        num_instances: int = 4,
+        num_workers: int = 16,
+        val_num_workers: int = 4,
+        low_res_augmentation_prob: float = 0.0,
+        crop_augmentation_prob: float = 0.0,
+        photometric_augmentation_prob: float = 0.0,
+        augmenter: Augmenter | None = None,
+        occlusion: Occlusion | Literal["medical"] | None = "medical",
+        flip: float = 0.5,
+        transform: Callable[[Any], Any] | None = None,
+        channels: Channels | None = None,
+        swap_color_channel: bool | None = None,
+        use_mxrecord: bool = False,
+        output_dir: str | os.PathLike[str] | None = None,
+        seed: int = 0,
+        **stream: Any,
+    ) -> None:
+        super().__init__()
+        if transform is not None and occlusion not in ("medical", None):
+            raise ValueError("transform replaces occlusion and flip: give it, or them")
+        if (shards is None) == (train_data_path is None):
+            raise ValueError("give shards, or train_data_path: the one that there is to train on")
+        if shards is None and stream:
+            raise ValueError(f"{', '.join(stream)}: for shards only")
+        if swap_color_channel is not None and channels not in (None, "bgr" if swap_color_channel else "rgb"):
+            raise ValueError(
+                f"swap_color_channel={swap_color_channel} contradicts channels={channels!r}: give one of them"
+            )
+        if not 1 <= num_instances <= batch_size:
+            raise ValueError(f"num_instances must be from 1 to batch_size {batch_size}, not {num_instances}")
+        self.shards, self.data_root, self.train_data_path = shards, Path(data_root), train_data_path
+        self.val_path = None if val_data_path is None else Path(data_root, val_data_path)
+        self.val_names, self.batch_size, self.num_instances = val_names, batch_size, num_instances
+        self.num_workers, self.val_num_workers = num_workers, val_num_workers
+        self.channels: Channels = channels or ("bgr" if swap_color_channel else "rgb")
+        self.augmenter = choose_augmenter(
+            augmenter,
+            crop_prob=crop_augmentation_prob,
+            photometric_prob=photometric_augmentation_prob,
+            low_res_prob=low_res_augmentation_prob,
+        )
+        if shards is not None and transform is not None and self.augmenter is not None:
+            raise ValueError("transform replaces the augmenter too, with shards: give it, or that")
+        self.occlusion, self.flip, self.transform = occlusion, flip, transform
+        self.use_mxrecord, self.output_dir, self.seed, self._stream = use_mxrecord, output_dir, seed, stream
+        self.train_dataset: Dataset[Any] | None = None
+        self.val_dataset: FiveValidationDataset | None = None
+        self._loader: PKLoader | None = None
+        self._state: dict[str, Any] | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Labels are below it: the rows of a classifier's weight. The index or the labels are read for it."""
+        if self.shards is not None:
+            return 1 + int(Index.open(self._url(), self._stream.get("storage_options")).identities["label"].max())
+        return 1 + int(np.max(cast("Any", self._folders()).targets))
+
+    def prepare_data(self) -> None:
+        """Make the memfiles of the validation sets that have none, once on each machine."""
+        if self.val_path is not None:
+            get_val_sets(self.val_path, self.val_names, channels=self.channels)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the data sets."""
+        if stage in (None, "fit"):
+            self.train_dataset = self._folders() if self.shards is None else self._shards()
+        if self.val_path is not None and self.val_dataset is None:
+            self.val_dataset = FiveValidationDataset(
+                get_val_sets(self.val_path, self.val_names, channels=self.channels)
+            )
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """PK batches; of shards, a :class:`~wds_face.stream.PKLoader`."""
+        if self.train_dataset is None:
+            self.setup("fit")
+        options = self._options(self.num_workers)
+        if isinstance(self.train_dataset, PKStream):
+            # Lightning doubts the length of any stream with workers; this one's is exact
+            warnings.filterwarnings("ignore", r"Your `IterableDataset` has `__len__` defined")
+            self._loader = self.train_dataset.loader(**options)
+            if self._state is not None:
+                self._loader.load_state_dict(self._state)
+                self._state = None
+            return self._loader
+        sampler = RandomIdentitySampler(self.train_dataset, self.num_instances, seed=self.seed)
+        size = self.batch_size // self.num_instances * self.num_instances
+        return DataLoader(cast("Dataset[Any]", self.train_dataset), batch_size=size, sampler=sampler, **options)
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """The images of all sets, each rank some of them; none without *val_data_path*.
+
+        Where their number does not divide by that of the ranks, some come twice: by their index they are told.
+        """
+        if self.val_path is None:
+            return []
+        if self.val_dataset is None:
+            self.setup("validate")
+        dataset = cast("FiveValidationDataset", self.val_dataset)
+        many = distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+        sampler: Any = DistributedSampler(dataset, shuffle=False) if many else None
+        return DataLoader(dataset, batch_size=self.batch_size, sampler=sampler, **self._options(self.val_num_workers))
+
+    def test_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """See :meth:`val_dataloader`."""
+        return self.val_dataloader()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where training on shards is, for Lightning's checkpoints."""
+        return {} if self._loader is None else {"train": self._loader.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let the next :meth:`train_dataloader` go on from there."""
+        self._state = state_dict.get("train")
+
+    def _options(self, workers: int) -> dict[str, Any]:
+        return {"num_workers": workers, "persistent_workers": workers > 0, "pin_memory": torch.cuda.is_available()}
+
+    def _shards(self) -> PKStream:
+        p = self.batch_size // self.num_instances
+        common: dict[str, Any] = {"seed": self.seed, "channels": self.channels, **self._stream}
+        if self.transform is not None:
+            return PKStream(self._url(), p, self.num_instances, transform=self.transform, **common)
+        occlusion = _medical("rgb") if self.occlusion == "medical" else self.occlusion  # occlusions of a stream see RGB
+        common |= {"augmenter": self.augmenter, "occlusion": occlusion, "flip": self.flip}
+        return PKStream(self._url(), p, self.num_instances, **common)
+
+    def _url(self) -> str:
+        url = os.fspath(cast("str", self.shards))
+        return url if "://" in url else os.path.join(self.data_root, url)
+
+    def _folders(self) -> Dataset[Any]:
+        root = self.data_root / cast("str", self.train_data_path)
+        transform = self.transform
+        if transform is None:
+            occlusion = _medical(self.channels) if self.occlusion == "medical" else self.occlusion
+            steps = [RandomHorizontalFlip(self.flip), *([] if occlusion is None else [occlusion])]
+            normalize = OcclusionMaskWrapper(Normalize(mean=[0.5] * 3, std=[0.5] * 3))
+            transform = Compose([*steps, ToTensorWithMask(), normalize])
+        options: dict[str, Any] = {"augmenter": self.augmenter, "output_dir": self.output_dir}
+        options["swap_color_channel"] = self.channels == "bgr"
+        if self.use_mxrecord:
+            return AugmentRecordDataset(root, transform, **options)
+        return CustomImageFolderDataset(root / "imgs" if (root / "imgs").is_dir() else root, transform, **options)
+
+
+def _medical(channels: Channels) -> Occlusion:
+    return MedicalMaskOcclusion(prob=0.5, ref_points=ARCFACE_112, channels=channels)
