@@ -234,6 +234,18 @@ def test_lanes_that_multiply_an_epoch_are_told(shards: str, caplog: pytest.LogCa
     assert "to fill the last batches of 40 lanes: take fewer" in caplog.text
 
 
+def test_one_identity_with_many_images_is_no_fault_of_the_lanes(
+    make_folder: MakeFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes in every batch, and the others come again beside it, with however few lanes."""
+    convert(ImageFolder(make_folder({"many": 60, **{f"{i}": 2 for i in range(20)}})), tmp_path / "out", workers=1)
+    stream = PKStream(tmp_path / "out", 4, 2)
+    stream.loader()
+    plan = stream.summary()
+    assert plan["groups_twice"] == plan["groups_twice_least"] == 4 * 30 - 50
+    assert "groups come twice" not in caplog.text
+
+
 def test_mistakes_are_told_in_one_line(shards: str) -> None:
     with pytest.raises(DatasetError, match=r"train-000000\.tar is a file: give the folder"):
         PKStream(f"{shards}/train-000000.tar", 2, 2)

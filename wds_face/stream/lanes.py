@@ -67,10 +67,11 @@ def summary(
 
     Returns:
         ``identities``, ``images``: of the data; ``batches``: of each rank; ``groups``: of k images, that there are;
-        ``groups_twice``: that fill the last batches; ``images_twice``: that fill groups of identities whose number of
-        images is no multiple of k; ``batches_twice``: that come again so that all ranks have as many; ``readers``:
-        ranks times workers; ``reading_factor``: how many of them read the same; ``lanes``;
-        ``bytes_mixed``: at a time, by the lanes of one reader.
+        ``groups_twice``: that fill the last batches; ``groups_twice_least``: that would with one lane, since an
+        identity comes once in a batch; ``images_twice``: that fill groups of identities whose number of images is no
+        multiple of k; ``batches_twice``: that come again so that all ranks have as many; ``readers``: ranks times
+        workers; ``reading_factor``: how many of them read the same; ``lanes``; ``bytes_mixed``: at a time, by the lanes
+        of one reader.
     """
     groups = groups_of(images, k, every)
     batches = epoch_length(images, p, k, every, lanes) * lanes
@@ -81,6 +82,7 @@ def summary(
         "batches": -(-batches // world_size),
         "groups": int(groups.sum()),
         "groups_twice": batches * p - int(groups.sum()),
+        "groups_twice_least": epoch_length(images, p, k, every, 1) * p - int(groups.sum()),
         "images_twice": int((groups * k - images).clip(0).sum()),
         "batches_twice": -batches % world_size,
         "readers": readers,
@@ -93,7 +95,7 @@ def summary(
 def advice(plan: dict[str, int], buffer_bytes: int | None) -> list[str]:
     """What to change about *plan*, a summary; *buffer_bytes* of a reader, None where reading twice costs nothing."""
     said = []
-    if plan["lanes"] > 1 and plan["groups_twice"] > plan["groups"] * _TWICE:
+    if plan["groups_twice"] - plan["groups_twice_least"] > plan["groups"] * _TWICE:
         said.append(
             f"{plan['groups_twice']} groups come twice, beside {plan['groups']} in all, to fill the last batches of "
             f"{plan['lanes']} lanes: take fewer"

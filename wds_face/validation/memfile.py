@@ -147,7 +147,9 @@ def write_memfile(filename: str | os.PathLike[str], conf: Conf, blocks: Iterable
             written += file.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
         if written != conf.nbytes:
             raise ValueError(f"{written:,} bytes came for a memfile of {conf.nbytes:,}")
-        store.remove(f"{path.name}.conf")  # no conf, no memfile: until the numbers are new
+        file.flush()
+        os.fsync(file.fileno())  # here, so that it is for a moment only that there is
+        store.remove(f"{path.name}.conf")  # no conf, and so no memfile, until the numbers are new
     said: dict[str, Any] = {"shape": list(conf.shape), "dtype": str(conf.dtype)}
     if conf.channels:
         said["channels"] = conf.channels

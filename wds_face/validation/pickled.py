@@ -36,6 +36,11 @@ def _encode(text: Any, encoding: Any) -> bytes:
     return text.encode("latin-1")
 
 
+def _empty() -> bytes:
+    """``bytes()``: how Python 3 writes none for Python 2."""
+    return b""
+
+
 def _reconstruct(kind: Any, shape: Any, code: Any) -> Array:
     """``numpy.core.multiarray._reconstruct``: an empty array, whose state comes later."""
     return Array()
@@ -98,6 +103,7 @@ _CODES = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"b1", "f
 #: What may be called, and what is called for it.
 CALLS: dict[Name, Callable[..., Any]] = {
     Name("_codecs", "encode"): _encode,
+    **{Name(module, "bytes"): _empty for module in ("__builtin__", "builtins")},
     Name("numpy", "dtype"): _dtype,
     **{Name(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
     **{Name(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
