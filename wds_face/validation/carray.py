@@ -1,7 +1,7 @@
 """Arrays that bcolz wrote, without bcolz, whose last release no longer builds.
 
 A folder with ``meta/sizes`` and ``meta/storage``, both JSON, and ``data/__<i>.blp``: a head of 16 bytes (``blpk``, a
-version, the number of chunks, which is 1) and a chunk of Blosc 1 with ``chunklen`` rows, the last one filled up.
+version, the number of chunks, which is 1) and a chunk of Blosc 1 of ``chunklen`` rows, the last one of what is left.
 (bcolz, DISK_FORMAT.rst.)
 """
 
@@ -68,7 +68,7 @@ class Carray(Images):
             data = file.read_bytes()
         except FileNotFoundError:
             raise SourceError(f"{file} is missing: copy {self.path} again") from None
-        rows = (self._rows, *self.shape[1:])
+        rows = (min(self._rows, len(self) - number * self._rows), *self.shape[1:])
         nbytes = math.prod(rows) * self._dtype.itemsize
         # a chunk says how much comes out of it, in bytes 4 to 8 of its own head
         if data[:4] != b"blpk" or int.from_bytes(data[_HEAD + 4 : _HEAD + 8], "little") != nbytes:

@@ -107,4 +107,5 @@ def _checked(concat: Memfile, parts: dict[str, Images]) -> Memfile:
             if not np.array_equal(concat[start + number], images[number]):
                 raise DatasetError(f"{concat.path} does not have {name} where it should be: make it again")
         start += len(images)
+    concat.channels = concat.channels or Joined(list(parts.values())).channels
     return concat

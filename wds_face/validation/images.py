@@ -188,7 +188,8 @@ def as_images(given: Any) -> Images:
 def floats(array: NDArray[Any]) -> F32:
     """float32 in [-1, 1]: of uint8 by (x / 255 - 0.5) / 0.5, to the bit what AdaFace and InsightFace make of them."""
     if array.dtype == np.uint8:
-        found: F32 = normalize(torch.from_numpy(array)).numpy()
+        # torch takes no array that is read-only
+        found: F32 = normalize(torch.from_numpy(array if array.flags.writeable else array.copy())).numpy()
         return found
     return array.astype(np.float32, copy=False)
 
