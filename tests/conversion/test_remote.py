@@ -20,6 +20,8 @@ from tests.faults import FaultProxy
 from tests.servers import Bucket, S3Server
 from tests.support import MakeFolder, sums
 from wds_face import DatasetError, ImageFolder, Index, Options, WebDataset, convert, verify
+from wds_face.cli import main
+from wds_face.storage import open_store
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = Options(shard_size=20_000)
@@ -105,6 +107,35 @@ def test_the_command_line(bucket: Bucket, faces: Path, tmp_path: Path) -> None:
             assert not any(options[name] in failed.stderr for name in ("key", "secret"))
 
 
+def test_the_command_line_says_no_password(faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "memory://user:pass@word@bucket"
+    convert(ImageFolder(faces), f"{url}/set", OPTIONS, workers=1)
+    convert(ImageFolder(faces), f"{url}/cut", OPTIONS, workers=1)
+    open_store(f"{url}/cut").put("train-000000.tar", b"cut")
+    for code, *arguments in (
+        (0, "convert", "imagefolder", str(faces), f"{url}/new", "--dry-run"),
+        (0, "convert", "imagefolder", str(faces), f"{url}/new"),
+        (0, "convert", "webdataset", f"{url}/set", str(tmp_path / "back"), "--dry-run"),
+        (0, "convert", "webdataset", f"{url}/set", str(tmp_path / "back")),
+        (0, "verify", f"{url}/set"),
+        (1, "verify", f"{url}/cut"),
+        (1, "verify", f"{url}/nothing"),
+        (0, "info", f"{url}/set"),
+        (0, "index", f"{url}/set", "--overwrite"),
+        (1, "index", f"{url}/set"),
+        (1, "convert", "webdataset", f"{url}/nothing", str(tmp_path / "none")),
+        (1, "convert", "imagefolder", str(faces), f"{url}/set", "--seed", "1"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main([*map(str, arguments), *(["--workers", "1"] if arguments[0] != "info" else [])])
+        said = capsys.readouterr()
+        assert (end.value.code or 0) == code, said
+        assert said.out + said.err
+        assert "memory://bucket/" in said.out + said.err
+        for word in ("user:", "pass", "word@"):
+            assert word not in said.out + said.err
+
+
 def test_a_foreign_set_is_indexed_where_it_lies(bucket: Bucket, faces: Path, tmp_path: Path) -> None:
     convert(ImageFolder(faces), tmp_path / "set", OPTIONS, workers=1)
     for path in (tmp_path / "set").glob("*.tar"):
@@ -148,7 +179,7 @@ def test_killed_and_gone_on_with(bucket: Bucket, make_folder: MakeFolder, tmp_pa
             [sys.executable, "-m", "wds_face", "convert", "imagefolder", str(faces), url, *arguments],
             env=environment(bucket.options), cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        while sum(name.endswith(".tar") for name in list(bucket.keys())) < shards:
+        while len(list(bucket.folder.glob("set/*.tar"))) < shards:
             assert process.poll() is None, "it ended before it could be killed"
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)

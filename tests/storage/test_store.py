@@ -5,14 +5,19 @@ from __future__ import annotations
 import errno
 import pickle
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
 
 from wds_face.errors import DatasetError
 from wds_face.storage import Store, open_store
+from wds_face.storage.store import shown
 
 
 @pytest.fixture(params=["path", "file", "memory"])
@@ -90,8 +95,57 @@ def test_what_other_processes_see(tmp_path: Path) -> None:
     assert not open_store("memory://x").shared
 
 
-def test_messages_hold_no_credentials() -> None:
-    assert str(open_store("memory://user:secret@bucket/set")) == "memory://bucket/set"
+@pytest.mark.parametrize("user", ["user:secret@", "user@", "user:sec@secret@", "u%40x:secret%2F@", ":secret@", ""])
+def test_messages_hold_no_credentials(user: str) -> None:
+    assert str(open_store(f"memory://{user}bucket/a@b/set")) == "memory://bucket/a@b/set"
+    assert shown(f"filecache::https://{user}host:80/x::s3://{user}b") == "filecache::https://host:80/x::s3://b"
+
+
+class Strict(MemoryFileSystem):
+    """Takes no options, and says which it was given."""
+
+    protocol = "strict"
+    cachable = False
+
+    def __init__(self, **options: Any) -> None:
+        if options:
+            raise TypeError(f"unknown: {options}")
+        super().__init__()
+
+
+def test_options_stand_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(_registry, "strict", Strict)
+    nested = {"client_kwargs": {"key": "secret-a", "more": [{"password": b"secret-b"}]}, "token": "secret-a-and"}
+    with pytest.raises(DatasetError, match="unknown: ") as error:
+        open_store("strict://user:secret-c@bucket/set", nested)
+    assert "secret" not in str(error.value)
+    assert "-and" not in str(error.value)
+
+
+class Slow(MemoryFileSystem):
+    """Breaks uploads off, after longer than anybody is patient."""
+
+    protocol = "slow"
+    left = 2
+    cachable = False
+
+    def put_file(self, *arguments: Any, **options: Any) -> None:  # type: ignore[override]
+        if Slow.left:
+            Slow.left -= 1
+            time.sleep(0.3)
+            raise ConnectionResetError
+        super().put_file(*arguments, **options)
+
+
+def test_uploads_that_take_longer_than_patience_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(_registry, "slow", Slow)
+    store = open_store("slow://bucket/set", {"patience": 0.2})
+    store.put("a.tar", b"whole")
+    assert store.read("a.tar") == b"whole"
+    Slow.left = 100
+    with pytest.raises(DatasetError, match=r"writing b\.tar failed \(the connection was reset\)"):
+        store.put("b.tar", b"never")
+    assert 90 < Slow.left < 100
 
 
 def test_an_unknown_protocol_is_one_line() -> None:

@@ -16,6 +16,7 @@ from wds_face.cli.validation import validation
 from wds_face.pool import Workers
 from wds_face.sources import ImageFolder, RecordIO, Source, WebDataset
 from wds_face.storage import open_store
+from wds_face.storage.store import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -132,8 +133,8 @@ def _convert(
             plan = make_plan(source, options, team, progress=not quiet)
         images, nbytes = plan.inventory.images[plan.kept], plan.inventory.nbytes[plan.kept]
         click.echo(
-            f"{source.location} -> {dest}: would write {len(plan.kept):,} identities, {images.sum():,} images "
-            f"({size(int(nbytes.sum()))}) into {len(plan.shards):,} shards; "
+            f"{shown(source.location)} -> {shown(dest)}: would write {len(plan.kept):,} identities, "
+            f"{images.sum():,} images ({size(int(nbytes.sum()))}) into {len(plan.shards):,} shards; "
             f"{len(plan.inventory.skipped):,} items would be left out"
         )
         _list_some([f"{item}: {reason}" for item, reason in plan.inventory.skipped])
@@ -148,7 +149,7 @@ def _convert(
     index = report.index
     total = sum(shard.nbytes for shard in index.shards)
     click.echo(
-        f"{source.location} -> {index.store}: {len(index.identities):,} identities, {index.images:,} images, "
+        f"{shown(source.location)} -> {index.store}: {len(index.identities):,} identities, {index.images:,} images, "
         f"{len(index.shards):,} shards, {size(total)}"
     )
     if not report.written:

@@ -10,6 +10,7 @@ import click
 
 from wds_face.cli.engine import engine_options, full, open_executor
 from wds_face.cli.units import size
+from wds_face.storage.store import shown
 
 
 @click.command(short_help="Write an index beside shards made elsewhere.")
@@ -62,13 +63,14 @@ def verify(url: str, deep: bool, engine: str, address: str | None, workers: int 
         click.echo(f"{problem.file}: {problem.what}")
     if problems:
         click.echo(
-            f"{url}: {len(problems):,} problems found; convert it again with --overwrite, or copy it again", err=True
+            f"{shown(url)}: {len(problems):,} problems found; convert it again with --overwrite, or copy it again",
+            err=True,
         )
         sys.exit(1)
     found = Index.open(url)
     total = sum(shard.nbytes for shard in found.shards)
     decoded = ", every image decoded" if deep else ""
-    click.echo(f"{url}: ok ({len(found.shards):,} shards, {size(total)}, {found.images:,} images{decoded})")
+    click.echo(f"{shown(url)}: ok ({len(found.shards):,} shards, {size(total)}, {found.images:,} images{decoded})")
 
 
 @click.command(short_help="Count identities and images, and how they are spread.")

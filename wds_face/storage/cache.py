@@ -10,6 +10,7 @@ import mmap
 import os
 import re
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -27,6 +28,8 @@ _OURS = re.compile(r"[0-9a-f]{40}(\.part)?")  # what may be removed
 _BLOCK = 4096  # of the disk: what a file takes is a multiple
 # Of the limit, what is cleared at once: looking through the folder takes long where there are many files.
 _CLEARED = 0.05
+# Seconds between looks at what another one makes.
+_LOOK = 0.02
 
 _log = logging.getLogger("wds_face")
 
@@ -95,20 +98,26 @@ class Cache:
         _drop(file, path)
         return None
 
-    def fetch(self, key: str, make: Callable[[], bytes | bytearray]) -> memoryview:
+    def fetch(
+        self, key: str, make: Callable[[], bytes | bytearray], wait: Callable[[float], object] = time.sleep
+    ) -> memoryview:
         """A piece; if it is not there it is made, by one process at a time, and kept if there is room.
 
+        Args:
+            key: of the piece.
+            make: its bytes.
+            wait: some seconds, while another one makes it; may raise where nobody wants it any more.
+
         Raises:
-            Exception: what *make* raises.
+            Exception: what *make* or *wait* raises.
         """
         part = self.folder / f"{key}.part"
         while (found := self.get(key)) is None:
             with ExitStack() as stack:
                 try:
                     file = stack.enter_context(_held(part, os.O_CREAT, fcntl.LOCK_EX | fcntl.LOCK_NB))
-                except BlockingIOError:  # wait for who makes it
-                    with suppress(OSError):
-                        stack.enter_context(_held(part, 0, fcntl.LOCK_SH))
+                except BlockingIOError:  # for a lock itself one can only wait to the end
+                    wait(_LOOK)
                     continue
                 except OSError as error:
                     _warn(self.folder, error.strerror)

@@ -10,7 +10,7 @@ from threading import Event
 
 from wds_face.errors import DatasetError
 from wds_face.storage.patience import Patience, final, reason
-from wds_face.storage.reading import Reading
+from wds_face.storage.reading import Reading, Stamp
 
 # A request for (start, end) with a time-out; the number of tries that failed before it.
 Ask = Callable[[int, "int | None", float, int], Reading]
@@ -35,12 +35,12 @@ class Fetched:
     """Attributes:
     data: the bytes.
     size: of the whole file.
-    stamp: of its content, empty where nothing tells.
+    stamp: of its content.
     """
 
     data: bytearray
     size: int
-    stamp: str
+    stamp: Stamp
 
 
 @dataclass
@@ -51,11 +51,14 @@ class Fetch:
         patience: how long to wait.
         stop: set when it is to be left.
         tally: counts.
+        since: when waiting began, by ``time.monotonic()``: for those who waited for another one to fetch it, who did
+            not. Patience is not spent twice.
     """
 
     patience: Patience
     stop: Event = field(default_factory=Event)
     tally: Tally = field(default_factory=Tally)
+    since: float | None = None
 
     def __call__(self, ask: Ask, what: str, start: int, end: int | None) -> Fetched:
         """Bytes *start* to *end*, or to the end of the file.
@@ -70,15 +73,19 @@ class Fetch:
             StoppedError: somebody said so.
         """
         data: bytearray | None = None
-        at, stamp, size, tries = start, "", 0, 0
-        last, pauses = time.monotonic(), self.patience.pauses()
+        at, stamp, size, tries = start, Stamp("", ""), 0, 0
+        last, pauses = self.since or time.monotonic(), self.patience.pauses()
         while data is None or at < start + len(data):
             problem: BaseException | None = None
             reading: Reading | None = None
             self.tally.requests += 1
             left = self.patience.total - (time.monotonic() - last)
             try:
-                reading = ask(at, end, max(0.1, min(self.patience.stall, left)), tries)
+                least = min(1.0, self.patience.stall) if self.since else 0.1
+                reading = ask(at, end, max(least, min(self.patience.stall, left)), tries)
+                if data is not None and reading.stamp.way != stamp.way:
+                    data, at = None, start  # it may be another version by now: nobody can tell
+                    continue
                 if data is None:
                     stamp, size = reading.stamp, reading.size
                     end = size if end is None else min(end, size)

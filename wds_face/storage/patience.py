@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -45,21 +48,48 @@ class Patience:
             yield dice.uniform(longest / 2, longest)
             longest = min(2 * longest, _LONGEST)
 
-    def retry(self, action: Callable[[], T]) -> T:
+    def retry(self, action: Callable[[], T], tries: int = 1) -> T:
         """The result of an action that may fail for a while.
+
+        Args:
+            action: what is tried.
+            tries: at least so many, however long they take: an upload may be longer than all patience.
 
         Raises:
             Exception: the last of the action, or one that is final.
         """
         end = time.monotonic() + self.total
-        for pause in self.pauses():
+        for number, pause in enumerate(self.pauses(), 1):
             try:
                 return action()
             except Exception as error:
-                if final(error) or time.monotonic() + pause > end:
+                if final(error) or (number >= tries and time.monotonic() + pause > end):
                     raise
             time.sleep(pause)
         raise AssertionError
+
+
+def within(seconds: float, action: Callable[[], T]) -> T:
+    """The result of an action that may take no longer: what a file system waits for by itself has limits of its own.
+
+    Raises:
+        TimeoutError: it takes longer. It goes on, in a thread that nobody waits for.
+    """
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(action())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="wds_face within", daemon=True).start()
+    try:
+        return future.result(seconds)
+    except FutureTimeoutError:  # no TimeoutError before Python 3.11
+        if future.done():
+            raise
+        raise TimeoutError from None
 
 
 def final(error: BaseException) -> bool:

@@ -7,18 +7,16 @@ import os
 import re
 import ssl
 import threading
-import time
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import fsspec
 from fsspec.asyn import AsyncFileSystem, sync
 
 from wds_face.errors import DatasetError
+from wds_face.storage.signed import IndirectError
+from wds_face.storage.store import shown
 
-# Seconds for which a signed URL is good, and after which another one is asked for.
-_SIGNED, _OLD = 3600, 1200
 # One read of a connection: what is lost when it breaks in the middle.
 _CHUNK = 64 << 10
 # Of a file system that gives all or nothing.
@@ -27,8 +25,17 @@ _PIECE = 2 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
-class IndirectError(Exception):
-    """The server does not take our request: the file system's own way is to be tried."""
+class Stamp(NamedTuple):
+    """What changes when a file is replaced.
+
+    Attributes:
+        way: that it was asked for. Only stamps of one way can be compared: Google's JSON API, for one, has other ETags
+            than its XML API.
+        text: what the server says; empty where nothing tells.
+    """
+
+    way: str
+    text: str
 
 
 class Reading(Protocol):
@@ -36,53 +43,17 @@ class Reading(Protocol):
 
     Attributes:
         size: of the whole file, in bytes.
-        stamp: of its content; changes when the file is replaced. Empty where nothing tells.
+        stamp: of its content.
     """
 
     size: int
-    stamp: str
+    stamp: Stamp
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill some of a buffer, from the front: the number of bytes, 0 if no more come."""
 
     def close(self, error: bool) -> None:
         """Have done with it; after an *error* the connection is not used again."""
-
-
-class SignedUrls:
-    """URLs for plain GET requests, which the file system signs: S3, Google's and Azure's do, of HTTP they are as given.
-
-    Args:
-        fs: a file system.
-        plain: the protocol is HTTP itself.
-    """
-
-    def __init__(self, fs: fsspec.AbstractFileSystem, plain: bool) -> None:
-        self._fs, self._plain = fs, plain
-        self._signed: dict[str, tuple[float, str]] = {}
-
-    def url(self, path: str) -> str:
-        """The URL of a file.
-
-        Raises:
-            IndirectError: there is none, or a proxy stands between.
-        """
-        made, url = self._signed.get(path, (0.0, ""))
-        if not url or time.monotonic() - made > _OLD:
-            try:
-                url = path if self._plain else str(self._fs.sign(path, expiration=_SIGNED))
-            except Exception:
-                raise IndirectError from None
-            parts = urlsplit(url)
-            if getproxies().keys() & {"all", parts.scheme} and not proxy_bypass(parts.hostname or ""):
-                raise IndirectError
-            self._signed[path] = time.monotonic(), url
-        return url
-
-    def forget(self, path: str) -> bool:
-        """Sign anew the next time. Whether that may help: a URL was refused that is not new."""
-        made, _ = self._signed.pop(path, (0.0, ""))
-        return time.monotonic() - made > 60
 
 
 class HttpReading:
@@ -96,6 +67,7 @@ class HttpReading:
     Raises:
         FileNotFoundError: there is no such file.
         IndirectError: the server refuses.
+        DatasetError: it sends all of the file whatever it is asked for.
         OSError, http.client.HTTPException: it fails.
     """
 
@@ -126,7 +98,7 @@ class HttpReading:
                 if known is None:
                     raise
         try:
-            self._look(start)
+            self._look(start, f"{parts.scheme}://{parts.netloc}{parts.path}")
         except BaseException:
             self._connection.close()
             raise
@@ -137,11 +109,11 @@ class HttpReading:
             self._open.pid, self._open.connections = os.getpid(), {}
         return self._open.connections  # type: ignore[no-any-return]
 
-    def _look(self, start: int) -> None:
+    def _look(self, start: int, what: str) -> None:
         answer = self._answer
         if answer.status == 404:
             raise FileNotFoundError
-        if answer.status == 429 or answer.status >= 500:
+        if answer.status in (408, 429) or answer.status >= 500:
             raise ServerError(answer.status)
         if answer.status not in (200, 206):
             raise IndirectError
@@ -150,11 +122,14 @@ class HttpReading:
             if int(found[1]) != start:
                 raise http.client.HTTPException
             self.size = int(found[3])
+        elif start and answer.status == 200:
+            raise _no_ranges(what)
         elif start or answer.length is None:
             raise IndirectError
         else:
             self.size = answer.length
-        self.stamp = stamp_of({name: answer.headers.get(name) for name in ("ETag", "Last-Modified")})
+        told = {name: answer.headers.get(name) for name in ("ETag", "Last-Modified")}
+        self.stamp = Stamp("headers", stamp_of(told))
 
     def readinto(self, buffer: memoryview) -> int:
         """See :meth:`Reading.readinto`."""
@@ -194,9 +169,20 @@ class PieceReading:
         self._fs, self._path, self._at, self._timeout = fs, path, start, timeout
         self._piece = max(_PIECE >> tries, _CHUNK)
         fs.invalidate_cache(path)
-        info = self._call("info", path)
+        try:
+            info = self._call("info", path)
+        except FileNotFoundError as error:  # fsspec says so of HTTP whatever has happened
+            why = error.__cause__
+            status = getattr(why, "status", None)
+            if status in (401, 403):
+                raise PermissionError from error
+            if status not in (None, 404, 410) or (isinstance(why, OSError) and not isinstance(why, FileNotFoundError)):
+                raise why from None  # type: ignore[misc]
+            raise
+        if info.get("size") is None:
+            raise DatasetError(f"{shown(path)}: the server does not tell its size")
         self.size = int(info["size"])
-        self.stamp = stamp_of(info)
+        self.stamp = Stamp("info", stamp_of(info))
 
     def _call(self, name: str, *arguments: Any, **keywords: Any) -> Any:
         if isinstance(self._fs, AsyncFileSystem):
@@ -212,16 +198,25 @@ class PieceReading:
         except Exception as error:
             if "NotPartial" in str(error):
                 raise DatasetError(
-                    f"{self._path}: obstore refuses this server's answers (200 to a request for a range, not 206): "
-                    "leave the storage option backend='obstore' out"
+                    f"{shown(self._path)}: obstore refuses this server's answers (200 to a request for a range, "
+                    "not 206): leave the storage option backend='obstore' out"
                 ) from None
             raise
+        if len(data) > end - self._at:
+            raise _no_ranges(self._path)
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
 
     def close(self, error: bool) -> None:
         """See :meth:`Reading.close`."""
+
+
+def _no_ranges(what: str) -> DatasetError:
+    return DatasetError(
+        f"{shown(what)}: the server ignores ranges and sends all of the file: take another server (`rclone serve http` "
+        "has them), or copy the data set to a disk"
+    )
 
 
 def stamp_of(info: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -16,9 +16,10 @@ import fsspec
 from wds_face.errors import DatasetError
 from wds_face.storage.fetch import Fetch, Fetched
 from wds_face.storage.filesystem import open_filesystem
-from wds_face.storage.patience import Patience, reason
-from wds_face.storage.reading import HttpReading, IndirectError, PieceReading, Reading, SignedUrls, stamp_of
-from wds_face.storage.store import Store
+from wds_face.storage.patience import Patience, reason, within
+from wds_face.storage.reading import HttpReading, PieceReading, Reading, stamp_of
+from wds_face.storage.signed import IndirectError, SignedUrls
+from wds_face.storage.store import Store, shown
 
 #: Protocols of object stores: what is uploaded appears when it is complete.
 _WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "oss", "oci", "memory"}
@@ -27,6 +28,9 @@ _SIGNING = {"s3", "s3a", "gs", "gcs", "abfs", "az", "http", "https"}
 _SIGNED_OPTIONS = {"key", "secret", "token", "anon", "endpoint_url", "profile", "client_kwargs", "config_kwargs"} | {
     *("use_ssl", "account_name", "account_key", "sas_token", "connection_string", "project")
 }
+
+# Tries of an upload, though each may take longer than patience lasts.
+_UPLOADS = 3
 
 T = TypeVar("T")
 
@@ -68,11 +72,11 @@ class RemoteStore(Store):
             raise DatasetError(f"{self}: {_missing(self.url, self._backend, error)}") from None
         except (ValueError, TypeError) as error:
             raise DatasetError(f"{self} cannot be opened ({_short(error, self._own)})") from None
-        self._pid = os.getpid()
         protocol = self.url.partition("://")[0]
         plain = protocol in ("http", "https")
         direct = self._backend == "fsspec" and protocol in _SIGNING and _SIGNED_OPTIONS.issuperset(self._own)
         self._signed = SignedUrls(self._fs, plain) if direct else None
+        self._pid = os.getpid()  # last: another thread that sees it takes what is above
 
     @property
     def fs(self) -> fsspec.AbstractFileSystem:
@@ -84,10 +88,10 @@ class RemoteStore(Store):
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}".rstrip("/")
 
-    def _try(self, what: str, action: Callable[[], T]) -> T:
+    def _try(self, what: str, action: Callable[[], T], tries: int = 1) -> T:
         """The result of an action of the file system, which may fail for a while."""
         try:
-            return self.patience.retry(action)
+            return self.patience.retry(action, tries)
         except (FileNotFoundError, NotADirectoryError, DatasetError):
             raise
         except Exception as error:
@@ -108,7 +112,7 @@ class RemoteStore(Store):
             self.fs.invalidate_cache(self._path(name))
             return dict(self.fs.info(self._path(name)))
 
-        return self._try(f"asking for {name}", info)
+        return self._try(f"asking for {name}", lambda: within(self.patience.stall, info))
 
     def size(self, name: str) -> int | None:
         """See :meth:`Store.size`."""
@@ -154,10 +158,12 @@ class RemoteStore(Store):
     def _ask(self, path: str, start: int, end: int | None, timeout: float, tries: int) -> Reading:
         fs, signed = self.fs, self._signed
         while signed is not None:
+            url = ""
             try:
-                return HttpReading(signed.url(path), start, end, timeout)
+                url = signed.url(path, timeout)
+                return HttpReading(url, start, end, timeout)
             except IndirectError:
-                if not signed.forget(path):
+                if not (url and signed.forget(path, url)):
                     self._signed = signed = None
         return PieceReading(fs, path, start, timeout=timeout, tries=tries)
 
@@ -185,7 +191,7 @@ class RemoteStore(Store):
                 folder = target.rpartition("/")[0]
                 self._try(f"making {folder}", lambda: self.fs.makedirs(folder, exist_ok=True))
                 part = self._path(f".{name.rpartition('/')[2]}.{uuid.uuid4().hex}.part")
-            self._try(f"writing {name}", lambda: self._put(file.name, part))
+            self._try(f"writing {name}", lambda: self._put(file.name, part), tries=_UPLOADS)
             if part != target:
                 self._try(f"renaming {name}", lambda: self.fs.mv(part, target))
             if (found := self.size(name)) != written:
@@ -210,8 +216,17 @@ def _missing(url: str, backend: str, error: ImportError) -> str:
 
 def _short(error: Exception, options: dict[str, Any]) -> str:
     """The message, without what the user gave as an option."""
-    message = " ".join(str(error).split())[:200]
-    for value in options.values():
-        if isinstance(value, str) and value:
-            message = message.replace(value, "…")
-    return message
+    message = " ".join(str(error).split())
+    for value in sorted(_values(options), key=len, reverse=True):  # one may be part of another
+        message = message.replace(value, "…")
+    return shown(message[:200])
+
+
+def _values(options: Any) -> list[str]:
+    """All texts in options, however deep."""
+    if isinstance(options, (str, bytes)):
+        text = options if isinstance(options, str) else options.decode(errors="replace")
+        return [" ".join(text.split())] if text.strip() else []
+    if isinstance(options, dict):
+        options = options.values()
+    return [text for value in options for text in _values(value)] if isinstance(options, Iterable) else []

@@ -41,6 +41,11 @@ def open_store(url: str | os.PathLike[str], options: dict[str, Any] | None = Non
     return RemoteStore(url, options or {})
 
 
+def shown(url: str) -> str:
+    """A URL, or several in one, without user names and passwords: for messages."""
+    return re.sub(r"//[^/]*@", "//", url)
+
+
 class Store(ABC):
     """Named files under one URL. It is pickled by URL, and opened where it is used."""
 
@@ -132,7 +137,7 @@ class Store(ABC):
 
     def __str__(self) -> str:
         """The URL without a user name and password."""
-        return re.sub(r"//[^/@]*@", "//", self.url)
+        return shown(self.url)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Store) and (self.url, self.options) == (other.url, other.options)

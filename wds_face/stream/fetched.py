@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
+from weakref import finalize
 
 from wds_face.errors import DatasetError
 from wds_face.shards.checksums import Checks
 from wds_face.shards.index import Shard
 from wds_face.storage.cache import Cache
 from wds_face.storage.fetch import Fetch, StoppedError
+from wds_face.storage.reading import Stamp
 from wds_face.storage.remote import RemoteStore
 
 # Bytes that are not what the index says are fetched again; so often they are what the store holds.
 _WRONG = 8
 
 Span = tuple[int, int, int]
+_Queue = SimpleQueue["tuple[Future[memoryview], Callable[[], memoryview]] | None"]
 
 
 class FetchedRanges:
@@ -40,7 +45,7 @@ class FetchedRanges:
         self._threads = _Threads(store.requests)
         self._stop = Event()
         self._coming: dict[Span, Future[memoryview]] = {}
-        self._stamps: dict[int, str] = {}
+        self._stamps: dict[tuple[int, str], Stamp] = {}
         self._seen: set[Span] = set()
         self._lock = Lock()
 
@@ -77,28 +82,39 @@ class FetchedRanges:
         if self._cache is None:
             return memoryview(self._fetch(span, stop))
         shard, start, end = span
-        name = self._shards[shard].name
-        stamp = self._stamps.get(shard) or self._same(shard, self._store.stamp(name))
+        one, begin = self._shards[shard], time.monotonic()
         made: list[bytearray] = []
 
         def make() -> bytearray:
-            made.append(self._fetch(span, stop))
+            made.append(self._fetch(span, stop, begin))
             return made[0]
 
-        found = self._cache.fetch(Cache.key(f"{self._store}/{name}", stamp, start, end), make)
+        def wait(seconds: float) -> None:
+            if stop.wait(seconds):
+                raise StoppedError
+
+        # the version is what the index says of its content: each server would say something else, and some nothing
+        found = self._cache.fetch(Cache.key(f"{self._store}/{one.name}", one.sha256, start, end), make, wait)
         if not made:
             self._count(bytes_cached=len(found))
         return found
 
-    def _fetch(self, span: Span, stop: Event) -> bytearray:
-        """Bytes of a shard that are what the index says."""
+    def _fetch(self, span: Span, stop: Event, since: float | None = None) -> bytearray:
+        """Bytes of a shard that are what the index says.
+
+        Args:
+            span: which.
+            stop: set when nobody wants them any more.
+            since: when waiting for them began, if it was not now.
+        """
         shard, start, end = span
         name, nbytes = self._shards[shard].name, self._shards[shard].nbytes
         what = f"{self._store}/{name}"
-        fetch = Fetch(self._store.patience, stop)
+        fetch = Fetch(self._store.patience, stop, since=since)
         try:
             for _ in range(_WRONG):
                 found = self._store.fetch(name, start, end, fetch)
+                fetch.since = None
                 self._same(shard, found.stamp)
                 if found.size != nbytes:
                     raise DatasetError(f"{what} has {found.size} bytes, the index says {nbytes}: run `wds-face verify`")
@@ -116,14 +132,13 @@ class FetchedRanges:
             f"{what}: bytes {start} to {end} are not what the index says, {_WRONG} times: run `wds-face verify`"
         )
 
-    def _same(self, shard: int, stamp: str) -> str:
+    def _same(self, shard: int, stamp: Stamp) -> None:
         """A shard must stay the same for as long as it is read."""
-        if self._stamps.setdefault(shard, stamp) != stamp:
+        if self._stamps.setdefault((shard, stamp.way), stamp) != stamp:
             raise DatasetError(
                 f"{self._store}/{self._shards[shard].name} was replaced while it was read: once the data set is "
                 "complete, make the stream anew and resume"
             )
-        return stamp
 
     def _count(self, **counts: int) -> None:
         with self._lock:
@@ -131,25 +146,37 @@ class FetchedRanges:
 
 
 class _Threads:
-    """Threads that do not keep the process from ending, as those of an executor do: a server may be silent for long."""
+    """Threads that do not keep the process from ending, as those of an executor do: a server may be silent for long.
+
+    They end when nobody has this object any more.
+    """
 
     def __init__(self, most: int) -> None:
         self._most, self._started = most, 0
-        self._queue: SimpleQueue[tuple[Future[memoryview], Callable[[], memoryview]]] = SimpleQueue()
+        self._queue: _Queue = SimpleQueue()
+        finalize(self, _end, self._queue, os.getpid()).atexit = False
 
     def submit(self, task: Callable[[], memoryview]) -> Future[memoryview]:
         future: Future[memoryview] = Future()
         self._queue.put((future, task))
         if self._started < self._most:
             self._started += 1
-            Thread(target=self._work, name=f"wds_face fetch {self._started}", daemon=True).start()
+            name = f"wds_face fetch {self._started}"
+            Thread(target=_work, args=(self._queue,), name=name, daemon=True).start()
         return future
 
-    def _work(self) -> None:
-        while True:
-            future, task = self._queue.get()
-            try:
-                future.set_result(task())
-            except BaseException as error:
-                future.set_exception(error)
-            del future, task  # or the bytes stay until the next ones come
+
+def _work(queue: _Queue) -> None:
+    while (asked := queue.get()) is not None:
+        future, task = asked
+        try:
+            future.set_result(task())
+        except BaseException as error:
+            future.set_exception(error)
+        del future, task, asked  # or the bytes stay until the next ones come
+    queue.put(None)  # for the next thread
+
+
+def _end(queue: _Queue, pid: int) -> None:
+    if pid == os.getpid():  # a fork has the queue, but not the threads
+        queue.put(None)

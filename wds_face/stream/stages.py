@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
@@ -100,11 +101,12 @@ class Read:
         self.labels = str(index.made.get("options", {}).get("labels"))
         self.segments = segments
         self._reader: Reader | None = None
+        self._pid = 0
 
     @property
     def reader(self) -> Reader:
-        """The reader of this process."""
-        if self._reader is None:
+        """The reader of this process: one that was forked has none of its parent's threads."""
+        if self._reader is None or self._pid != os.getpid():
             names = [shard.name for shard in self.shards]
             checks = Checks(self.rows, self.sums) if self.sums is not None else None
             ranges = open_ranges(self.store, self.shards, checks, Cache(*self.cache) if self.cache else None)
@@ -112,7 +114,7 @@ class Read:
                 *(ranges, names, self.rows, self.segments),
                 labels=self.labels, where=self.where, buffer_bytes=self.buffer_bytes,
             )  # fmt: skip
-            self._reader = Reader(segments, self.rows)
+            self._reader, self._pid = Reader(segments, self.rows), os.getpid()
         return self._reader
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:
