@@ -140,9 +140,11 @@ class Torchrun:
         self.log = log
         self._mark = f"WDS_FACE_NODE={secrets.token_hex(8)}."
         self._agents: list[subprocess.Popen[bytes]] = []
-        with socket.socket() as free:
-            free.bind(("", 0))
-            port = free.getsockname()[1]
+        # bound but not listening, as that of a server: nobody else gets this port, and the agent may share it
+        self._hold = socket.socket()
+        self._hold.bind(("", 0))
+        self._hold.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        port = self._hold.getsockname()[1]
         for number, (node, own) in enumerate(zip(nodes, environment, strict=True)):
             name, _, value = f"{self._mark}{number}".partition("=")
             command = [
@@ -204,6 +206,7 @@ class Torchrun:
         self.kill()
         for agent in self._agents:
             agent.wait()
+        self._hold.close()
 
 
 def _gone(pid: int) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 import loky
 import pytest
 
+from tests.servers import Bucket
 from tests.support import MakeFolder, sums
 from tests.test_pool import wait_for
 from wds_face import DatasetError, ImageFolder, Options, RecordIO, SourceError, WebDataset, convert, verify
@@ -97,6 +98,15 @@ def test_the_bytes_are_those_of_processes_here(
     for name in ("index.json", "identities.npy"):
         (tmp_path / "there" / name).unlink()
     assert adopt(tmp_path / "there", executor=executor).images == report.index.images
+
+
+def test_the_bytes_in_a_bucket_are_the_same(executor: Executor, faces: Path, bucket: Bucket, tmp_path: Path) -> None:
+    convert(ImageFolder(faces), tmp_path / "here", SMALL, workers=1)
+    report = convert(ImageFolder(faces), bucket.url("set"), SMALL, executor=executor, storage_options=bucket.options)
+    assert report.written == len(report.index.shards) > 3
+    assert bucket.folder is not None
+    assert sums(bucket.folder / "set") == sums(tmp_path / "here")
+    assert verify(bucket.url("set"), executor=executor, storage_options=bucket.options) == []
 
 
 @pytest.mark.parametrize(
@@ -304,7 +314,7 @@ def test_an_address_that_does_not_answer(name: str, faces: Path, tmp_path: Path)
             given = ("--engine", name, "--address", address)
             line = fails(1, "convert", "imagefolder", faces, tmp_path / "out", *given, before=hurry)
             assert line.startswith(f"wds-face: no {name} answers at {address} (")
-            assert time.monotonic() - begin < 20
+            assert time.monotonic() - begin < 60
 
 
 @pytest.mark.parametrize("name", list(CLUSTERS))
