@@ -117,6 +117,17 @@ def test_a_server_that_ignores_ranges(made: Path) -> None:
         assert server.requests["set/train-000000.tar"] < 50
 
 
+def test_a_shard_that_ends_too_soon(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made, tmp_path / "set")
+    for ranges in (True, False):
+        with PlainServer(tmp_path, ranges=ranges) as server:
+            one = stream(server.url("set"), {"patience": 60, "requests": 1})
+            for shard in tmp_path.glob("set/*.tar"):
+                shard.write_bytes(bytes(1024))
+            with fails(20, r"set/train-00000\d.tar has 1024 bytes, the index says \d+"):
+                digest(one)
+
+
 def test_a_server_that_asks_for_a_password(made: Path, wanted: list[str]) -> None:
     with PlainServer(made.parent, password="user:pass@word") as server:
         one = stream(server.url("set", "user:pass%40word"), {"patience": 2})

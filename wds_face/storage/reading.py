@@ -122,7 +122,7 @@ class HttpReading:
             if int(found[1]) != start:
                 raise http.client.HTTPException
             self.size = int(found[3])
-        elif start and answer.status == 200:
+        elif answer.status == 200 and 0 < start < (answer.length or 0):  # what ends before may be sent as a whole
             raise _no_ranges(what)
         elif start or answer.length is None:
             raise IndirectError
