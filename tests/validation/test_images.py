@@ -134,7 +134,7 @@ def test_files_are_closed(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-MEMORY = """
+MEMORY = '''
 import sys
 import numpy as np
 from torch.utils.data import DataLoader
@@ -142,8 +142,9 @@ from wds_face import FiveValidationDataset
 from wds_face.validation import Memfile
 
 def unique():
+    """Without what a file backs: pages of libraries that others map too come and go with those others."""
     text = open("/proc/self/smaps_rollup").read().split()
-    return sum(int(text[i + 1]) for i, word in enumerate(text) if word.startswith("Private_")) * 1024
+    return int(text[text.index("Private_Dirty:") + 1]) * 1024
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
@@ -157,7 +158,7 @@ for number, batch in enumerate(loader):
     if number % 10 == 0:
         top = max(top[0], unique()), max(top[1], resident())
 print(len(dataset), top[0] - before[0], top[1] - before[1])
-"""
+'''
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])

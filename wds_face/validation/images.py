@@ -62,8 +62,10 @@ class Images:
 
     def take(self, numbers: Ints) -> F32:
         """The images of these numbers, in this order. Neighbours are read together."""
-        out = np.empty((len(numbers), *self.shape[1:]), np.float32)
         cuts = np.flatnonzero(np.diff(numbers) != 1) + 1
+        if not len(cuts) and len(numbers):
+            return self.read(int(numbers[0]), int(numbers[-1]) + 1)
+        out = np.empty((len(numbers), *self.shape[1:]), np.float32)
         for begin, end in zip([0, *cuts], [*cuts, len(numbers)], strict=True):
             if begin < end:
                 out[begin:end] = self.read(int(numbers[begin]), int(numbers[begin]) + int(end - begin))
@@ -79,9 +81,7 @@ class Images:
             number %= len(self)
             found: F32 = self.read(number, number + 1)[0]
             return found[tuple(rest)] if rest else found
-        numbers = np.arange(len(self))[first]
-        whole = isinstance(first, slice) and first.step in (None, 1) and len(numbers) > 0
-        many = self.read(int(numbers[0]), int(numbers[-1]) + 1) if whole else self.take(numbers)
+        many = self.take(np.arange(len(self))[first])
         return many[(slice(None), *rest)] if rest else many
 
     def __iter__(self) -> Iterator[F32]:

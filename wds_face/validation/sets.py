@@ -165,7 +165,7 @@ def alone(root: str | os.PathLike[str], name: str) -> Iterator[None]:
     try:
         with suppress(OSError):
             fcntl.flock(held, fcntl.LOCK_EX)
-            for left in folder.glob(".*.part"):
+            for left in [*folder.glob(".*.part"), *Path(root).glob(f".{name}_list.npy.*.part")]:
                 left.unlink(missing_ok=True)
         yield
     finally:
