@@ -17,6 +17,9 @@ import torch
 from PIL import Image
 
 from tests.support import SHARED
+from tests.validation.sets import write_bin
+from wds_face import get_val_data, make_memmap, read_memmap
+from wds_face.validation import BENCHMARKS
 
 IMPORTS = """
 from random import random
@@ -24,8 +27,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms import Compose, Normalize, RandomHorizontalFlip
 from wds_face import (
-    AugmentRecordDataset, CustomImageFolderDataset, MedicalMaskOcclusion, OcclusionMaskWrapper, RandomErasing,
-    RandomIdentitySampler, RandomOcclusion, RandomSizedRectCrop, RectScale, SyntheticOcclusionMask, ToTensorWithMask,
+    AugmentRecordDataset, CustomImageFolderDataset, DataModule, FiveValidationDataset, MedicalMaskOcclusion,
+    OcclusionMaskWrapper, RandomErasing, RandomIdentitySampler, RandomOcclusion, RandomSizedRectCrop, RectScale,
+    SyntheticOcclusionMask, ToTensorWithMask,
 )
 """
 
@@ -111,7 +115,31 @@ result = transform(img)
 assert isinstance(result, tuple), "Expected (image, mask)"
 """
 
-BLOCKS = [MEDICAL, SYNTHETIC, WRAPPER, *OTHERS, SAMPLER, TRAINING, CUSTOM, CHECK]
+VALIDATION = """
+val_dataset = FiveValidationDataset(
+    val_data_dict={'agedb_30': (imgs, issame), ...},
+    concat_mem_file_name='memfile.dat'
+)
+
+val_loader = DataLoader(
+    val_dataset,
+    batch_size=128,
+    shuffle=False,
+    num_workers=4
+)
+"""
+
+MEMFILES = """
+from evaluate_utils import get_val_data
+get_val_data('path/to/faces_emore')
+"""
+
+PREPARED = """
+data_module = DataModule(...)
+data_module.prepare_data()  # Creates memfiles
+"""
+
+BLOCKS = [VALIDATION, MEMFILES, PREPARED, MEDICAL, SYNTHETIC, WRAPPER, *OTHERS, SAMPLER, TRAINING, CUSTOM, CHECK]
 
 
 @pytest.fixture
@@ -252,4 +280,57 @@ def test_sampler(project: Path) -> None:
     images, labels = next(iter(made["dataloader"]))
     assert images.shape == (64, 3, 112, 112)
     assert len(set(labels.tolist())) == made["P"] == 16
+    assert (project / "experiments/debug/training_samples/sample.jpg").is_file()
+
+
+@pytest.fixture
+def faces_emore(project: Path) -> Path:
+    """A folder with the five benchmarks, as they are handed around."""
+    root = project / "path" / "to" / "faces_emore"
+    for number, name in enumerate(BENCHMARKS):
+        write_bin(root / f"{name}.bin", pairs=20 + number, seed=number)
+    return root
+
+
+def test_memfiles_are_made(faces_emore: Path) -> None:
+    exec(MEMFILES.replace("evaluate_utils", "wds_face"), {})
+    for number, name in enumerate(BENCHMARKS):
+        found = read_memmap(faces_emore / name / "memfile" / "mem_file.dat")
+        assert found.shape == (2 * (20 + number), 3, 112, 112)
+        assert len(np.load(faces_emore / f"{name}_list.npy")) == 20 + number
+
+
+def test_standard_validation(faces_emore: Path) -> None:
+    data = get_val_data(faces_emore)
+    images, lists = (data[0], data[1], data[2], data[6], data[8]), (data[3], data[4], data[5], data[7], data[9])
+    make_memmap("memfile.dat", np.concatenate(images))
+    rest = dict(zip(BENCHMARKS, zip(images, lists, strict=True), strict=True))
+    code = VALIDATION.replace(", ...}", ", **rest}")  # what is left out there
+    loader = run(code, imgs=images[0], issame=lists[0], rest=rest)["val_loader"]
+    shapes = [tuple(tuple(column.shape) for column in batch) for batch in loader]
+    assert shapes == [((128, 3, 112, 112), (128,), (128,), (128,)), ((92, 3, 112, 112), (92,), (92,), (92,))]
+    columns = [torch.cat(column) for column in zip(*loader, strict=True)]
+    assert [column.dtype for column in columns] == [torch.float32, torch.bool, torch.int64, torch.int64]
+    assert np.array_equal(columns[0].numpy(), np.concatenate(images))
+    assert columns[1].tolist() == [val for issame in lists for val in issame for _ in (0, 1)]
+    assert columns[2].tolist() == [
+        BENCHMARKS[name] for name, issame in zip(BENCHMARKS, lists, strict=True) for _ in 2 * list(issame)
+    ]
+    assert columns[3].tolist() == list(range(220))
+
+
+def test_the_data_module(faces_emore: Path, project: Path) -> None:
+    """With the arguments that it has there; it makes the same batches as without it."""
+    code = PREPARED.replace("...", "data_root='.', train_data_path='data/train', val_data_path='path/to/faces_emore', "
+                            "batch_size=64, num_workers=1, val_num_workers=1, train_data_subset=False, "
+                            "low_res_augmentation_prob=0.2, crop_augmentation_prob=0.1, "
+                            "photometric_augmentation_prob=0.3, swap_color_channel=False, use_mxrecord=False, "
+                            "output_dir='experiments/debug'")  # fmt: skip
+    data = run(code)["data_module"]
+    assert (faces_emore / "lfw" / "memfile" / "mem_file.dat").is_file()
+    data.setup("fit")
+    images, labels, masks = next(iter(data.train_dataloader()))
+    assert (images.shape, labels.shape, masks.shape) == ((64, 3, 112, 112), (64,), (64, 1, 112, 112))
+    assert len(set(labels.tolist())) == 16
+    assert [tuple(column.shape) for column in next(iter(data.val_dataloader()))] == [(64, 3, 112, 112), *[(64,)] * 3]
     assert (project / "experiments/debug/training_samples/sample.jpg").is_file()

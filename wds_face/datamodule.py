@@ -73,6 +73,7 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
         channels: ``"rgb"`` or ``"bgr"``: of training images, and what the validation sets must have.
         swap_color_channel: True says ``"bgr"``.
         use_mxrecord: see *shards*.
+        train_data_subset: False: what is trained on is chosen when it is converted, or by *min_images*.
         output_dir: of image folders and records: the first sample is saved in ``training_samples/`` there.
         seed: of all choices, together with the epoch.
         stream: further arguments of :class:`~wds_face.PKStream`, such as *epoch*, *min_images*, *lanes*, *output*,
@@ -105,6 +106,7 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
         channels: Channels | None = None,
         swap_color_channel: bool | None = None,
         use_mxrecord: bool = False,
+        train_data_subset: bool = False,
         output_dir: str | os.PathLike[str] | None = None,
         seed: int = 0,
         **stream: Any,
@@ -114,6 +116,10 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
             raise ValueError("transform replaces occlusion and flip: give it, or them")
         if (shards is None) == (train_data_path is None):
             raise ValueError("give shards, or train_data_path: the one that there is to train on")
+        if train_data_subset:
+            raise ValueError(
+                "train_data_subset: convert the images that are wanted, or leave identities out by min_images"
+            )
         if shards is None and stream:
             raise ValueError(f"{', '.join(stream)}: for shards only")
         if swap_color_channel is not None and channels not in (None, "bgr" if swap_color_channel else "rgb"):
