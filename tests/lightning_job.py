@@ -1,0 +1,78 @@
+"""Run as a script, also by Lightning for its other ranks: a small network, and a line for each batch that it is given.
+
+python tests/lightning_job.py '{"shards": …, "val": …, "out": …, "devices": 2, …}'
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import nn
+
+from wds_face import DataModule, PKStream
+
+
+class Network(LightningModule):
+    """One layer, which reports what it sees."""
+
+    def __init__(self, out: str, classes: int, pause: float) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3 * 24 * 24, classes)
+        self.out, self.pause = out, pause
+
+    def report(self, kind: str, row: dict[str, Any]) -> None:
+        with open(Path(self.out, f"{kind}.rank{self.global_rank}.jsonl"), "a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def training_step(self, batch: tuple[torch.Tensor, ...], number: int) -> torch.Tensor:
+        digest = hashlib.sha256(b"".join(column.contiguous().numpy().tobytes() for column in batch)).hexdigest()
+        self.report("train", {"epoch": self.current_epoch, "batch": number, "columns": len(batch), "sum": digest})
+        time.sleep(self.pause)
+        loss: torch.Tensor = nn.functional.cross_entropy(self.layer(batch[0].flatten(1)), batch[1])
+        return loss
+
+    def validation_step(self, batch: tuple[torch.Tensor, ...], number: int) -> None:
+        if not self.trainer.sanity_checking:
+            self.report("val", {"epoch": self.current_epoch, "index": batch[3].tolist(), "shape": list(batch[0].shape)})
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.01)
+
+
+if __name__ == "__main__":
+    job = json.loads(sys.argv[1])
+    data = DataModule(
+        job["shards"],
+        val_data_path=job["val"],
+        batch_size=8,
+        num_instances=2,
+        num_workers=job["workers"],
+        val_num_workers=0,
+        image_size=24,
+        lanes=2,
+    )
+    saving = ModelCheckpoint(
+        job["out"], save_last=True, every_n_train_steps=job["every"], save_on_train_epoch_end=job["at_end"]
+    )
+    trainer = Trainer(
+        max_epochs=job["epochs"],
+        max_steps=job["steps"],
+        accelerator="cpu",
+        devices=job["devices"],
+        strategy="ddp" if job["devices"] > 1 else "auto",
+        callbacks=[saving],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(Network(job["out"], data.num_classes, job["pause"]), data, ckpt_path=job["resume"])
+    assert trainer.train_dataloader.dataset is data.train_dataset, "nothing was put in its place"
+    assert isinstance(data.train_dataset, PKStream)
