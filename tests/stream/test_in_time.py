@@ -97,12 +97,12 @@ def test_who_waits_for_another_spends_its_patience(remote: Bucket, fault_proxy: 
     """Four streams want one piece, and the server is silent: all fail at about the same time."""
     proxy = fault_proxy(remote.server)
     assert isinstance(remote.server, S3Server)
-    options = {**remote.server.options_through(proxy), "patience": 8, "stall": 1}
+    options = {**remote.server.options_through(proxy), "patience": 10, "stall": 3}
     streams = [stream(remote.url("set"), options, cache_dir=tmp_path) for _ in range(4)]
     proxy.set(fault="stall", rate=1.0, only=".", methods=("GET", "HEAD"))
 
     def work(number: int) -> None:
-        with fails(24, SILENCE):  # 32 in turn
+        with fails(30, SILENCE):  # 40 in turn
             digest(streams[number])
 
     with ThreadPoolExecutor(4) as threads:
