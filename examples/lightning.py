@@ -36,7 +36,7 @@ class FaceRecognition(LightningModule):
     def __init__(self, identities: int, lr: float) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.recognizer = Recognizer("arcface", identities, scale=16)
+        self.recognizer = Recognizer("arcface", identities, scale=16).to(memory_format=torch.channels_last)
         self.lr = lr
         self._found: list[tuple[Tensor, ...]] = []
 
@@ -61,7 +61,7 @@ class FaceRecognition(LightningModule):
             return
         names = self.trainer.datamodule.val_dataset.dataname_to_idx  # type: ignore[attr-defined]
         results = evaluate_benchmarks(*columns, names=names)
-        self.log("accuracy", mean_accuracy(results), prog_bar=True, sync_dist=False)
+        self.log("accuracy", mean_accuracy(results), prog_bar=True, sync_dist=True)
         if self.global_rank == 0:
             print(f"\nepoch {self.current_epoch}\n{table(results)}")
 

@@ -20,6 +20,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from wds_face import ARCFACE_112, Augmenter, Index, MedicalMaskOcclusion, PKStream, WdsFaceError, normalize
 from wds_face.stream import PKLoader
+from wds_face.validation import evaluate_distances
 
 
 def arcface(embeddings: Tensor, weight: Tensor, labels: Tensor, margin: float, scale: float) -> Tensor:
@@ -114,20 +116,9 @@ def gathered(tensor: Tensor) -> Tensor:
     return torch.stack(parts)
 
 
-def fold_accuracy(genuine: Tensor, impostor: Tensor, folds: int = 10) -> float:
-    """How many pairs are told apart by the threshold that is best for the other folds; cosines ``[n]`` and ``[n]``."""
-    scores = torch.stack([genuine, impostor])
-    thresholds = torch.linspace(-1, 1, 401, device=scores.device)[:, None, None]
-    right = (scores > thresholds) == torch.tensor([[True], [False]], device=scores.device)
-    fold = F.one_hot(torch.arange(len(genuine), device=scores.device) % folds, folds)
-    hits = right.sum(1).float() @ fold.float()  # [thresholds, folds]
-    best = (hits.sum(1, keepdim=True) - hits).argmax(0)
-    return float(hits.gather(0, best[None]).sum()) / scores.numel()
-
-
 @torch.inference_mode()
 def verify(network: nn.Module, loader: PKLoader, pairs: int, device: torch.device) -> tuple[float, float]:
-    """Accuracy of telling whether two images are of one person, and the true accepts where 1 % of the others pass.
+    """Accuracy of telling whether two images are of one person, over 10 folds, and TAR at a FAR of 0.01.
 
     Args:
         loader: of two images of each person, so that neighbours are genuine pairs; every rank does its share.
@@ -146,7 +137,9 @@ def verify(network: nn.Module, loader: PKLoader, pairs: int, device: torch.devic
         loader.set_epoch(loader.stream.epoch + 1)
     network.train()
     genuine, impostor = gathered(torch.cat(scores, 1)).transpose(0, 1).flatten(1)
-    return fold_accuracy(genuine, impostor), (genuine > impostor.quantile(0.99)).float().mean().item()
+    distances = 2 - 2 * torch.stack([genuine, impostor], 1).flatten()  # squared, of embeddings of length 1
+    found = evaluate_distances(distances.double().cpu().numpy(), np.tile([True, False], len(genuine)), fars=(0.01,))
+    return found.accuracy, found.tar[0.01]
 
 
 def loaders(args: argparse.Namespace, device: torch.device) -> tuple[PKLoader, PKLoader | None]:

@@ -18,9 +18,10 @@ import pytest
 import torch
 
 from examples import train
-from wds_face import ImageFolder, Options, PKStream, convert
+from wds_face import ImageFolder, Options, PKStream, convert, convert_pairs
 from wds_face.synthetic import write_folder
 
+ROOT = Path(__file__).parents[1]
 P, K = 4, 2
 Row = dict[str, Any]
 
@@ -96,28 +97,6 @@ def test_batch_hard_triplet_is_what_the_paper_says() -> None:
     assert torch.isfinite(embeddings.grad).all()  # type: ignore[arg-type]
 
 
-def test_accuracy_takes_the_best_threshold_of_the_other_folds() -> None:
-    generator = torch.Generator().manual_seed(0)
-    genuine, impostor = torch.rand(203, generator=generator) * 1.2 - 0.2, torch.rand(203, generator=generator) - 0.6
-    right = 0
-    for fold in range(10):
-        mine, others = (
-            [
-                [(score, same) for i, score in enumerate(scores.tolist()) if (i % 10 == fold) is own]
-                for scores, same in ((genuine, True), (impostor, False))
-            ]
-            for own in (True, False)
-        )
-        hits = [
-            sum((score > t) is same for score, same in others[0] + others[1])
-            for t in torch.linspace(-1, 1, 401).tolist()
-        ]
-        best = torch.linspace(-1, 1, 401).tolist()[hits.index(max(hits))]
-        right += sum((score > best) is same for score, same in mine[0] + mine[1])
-    assert train.fold_accuracy(genuine, impostor) == pytest.approx(right / 406)
-    assert train.fold_accuracy(torch.full((20,), 0.5), torch.full((20,), 0.4)) == 1
-
-
 @pytest.mark.parametrize("loss", ["arcface", "triplet"])
 def test_it_learns(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], loss: str) -> None:
     options = ["--loss", loss, "--epochs", 5, "--margin", 0, "--occlusion", 0.2]
@@ -186,3 +165,20 @@ def test_two_ranks_are_killed_and_one_goes_on(data: Path, tmp_path: Path) -> Non
     found = batches([*before[0], *before[1], *after], length)
     assert found == {key: whole[key] for key in found}
     assert set(found) >= {key for key in whole if key <= (after[-1]["epoch"], after[-1]["batch"])}
+
+
+def test_lightning(data: Path, tmp_path: Path) -> None:
+    """examples/lightning.py trains, verifies on pairs of other people, and goes on from a checkpoint."""
+    pytest.importorskip("lightning")
+    convert_pairs(data / "val", tmp_path / "pairs", 30, "heldout")
+    command = [sys.executable, "examples/lightning.py", str(data / "train"), str(tmp_path / "pairs")]
+    command += ["--batch-size", "8", "--workers", "0", "--folder", str(tmp_path / "run"), "--epochs"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for more in (["1"], ["2", "--resume", str(tmp_path / "run" / "last.ckpt")]):
+        done = subprocess.run(
+            [*command, *more], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        found = re.findall(r"epoch (\d)\n.*\nheldout +30 +(\d+\.\d+)", done.stdout)
+        assert [epoch for epoch, _ in found] == [str(int(more[0]) - 1)]
+        assert 0 <= float(found[0][1]) <= 100

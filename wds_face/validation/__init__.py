@@ -11,7 +11,7 @@ from wds_face.validation.pairs import draw_pairs
 from wds_face.validation.reading import get_val_data, get_val_pair, get_val_sets
 from wds_face.validation.roc import save_roc
 from wds_face.validation.scores import evaluate_benchmarks, mean_accuracy, table
-from wds_face.validation.verification import Verification, evaluate_verification
+from wds_face.validation.verification import Verification, evaluate_distances, evaluate_verification
 
 __all__ = [
     "BENCHMARKS",
@@ -26,6 +26,7 @@ __all__ = [
     "draw_pairs",
     "embed",
     "evaluate_benchmarks",
+    "evaluate_distances",
     "evaluate_verification",
     "get_val_data",
     "get_val_pair",
