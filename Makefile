@@ -24,6 +24,7 @@ bench: .venv/.ready-bench .venv-mxnet/.ready
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/shuffle.py
 	$(BIN)/python benchmarks/network.py
+	$(BIN)/python benchmarks/verification.py
 
 clean:
 	rm -rf .venv .venv-mxnet demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -109,7 +110,7 @@ def main() -> None:
         min_images=args.min_images,
         seed=args.seed,
     )
-    checkpoints = ModelCheckpoint(args.folder, save_last=True, every_n_train_steps=50, save_on_train_epoch_end=True)
+    checkpoints = ModelCheckpoint(args.folder, save_last=True, every_n_train_steps=50)
     trainer = Trainer(
         max_epochs=args.epochs,
         max_steps=args.steps,
@@ -123,6 +124,7 @@ def main() -> None:
         log_every_n_steps=10,
     )
     trainer.fit(FaceRecognition(data.num_classes, args.lr), data, ckpt_path=args.resume)
+    trainer.save_checkpoint(Path(args.folder, "last.ckpt"))
 
 
 if __name__ == "__main__":

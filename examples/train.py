@@ -103,6 +103,11 @@ class Recognizer(nn.Module):
         return arcface(embeddings, self.weight, labels, margin, self.scale)
 
 
+def network() -> nn.Module:
+    """Untrained, for ``wds-face evaluate VAL --model examples.train:network --weights run/checkpoint.pt``."""
+    return Recognizer("triplet", 0, 0).network
+
+
 def say(text: str) -> None:
     """Print it once."""
     if dist.get_rank() == 0:
