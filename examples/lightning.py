@@ -20,7 +20,7 @@ import torch
 
 here = sys.path.pop(0)  # where this file has the name of the package
 from lightning.pytorch import LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
@@ -29,6 +29,18 @@ from wds_face.validation import table
 
 sys.path.insert(0, here)
 from train import Recognizer
+
+
+class Checkpoints(Callback):
+    """``last.ckpt``, each so many steps, and behind the last one of an epoch and of the run."""
+
+    def __init__(self, folder: str, every: int = 50) -> None:
+        self.file, self.every = Path(folder, "last.ckpt"), every
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        step = trainer.global_step
+        if step % self.every == 0 or step == trainer.max_steps or trainer.is_last_batch:
+            trainer.save_checkpoint(self.file)
 
 
 class FaceRecognition(LightningModule):
@@ -43,7 +55,7 @@ class FaceRecognition(LightningModule):
 
     def training_step(self, batch: tuple[Tensor, ...], _: int) -> Tensor:
         images, labels, *_masks = batch  # masks are for a network that learns to find what is occluded
-        progress = self.global_step / self.trainer.estimated_stepping_batches
+        progress = self.global_step / self.steps
         loss: Tensor = self.recognizer(images, labels, margin=0.3 * min(progress / 0.2, 1))
         self.log("loss", loss, prog_bar=True)
         return loss
@@ -66,9 +78,15 @@ class FaceRecognition(LightningModule):
         if self.global_rank == 0:
             print(f"\nepoch {self.current_epoch}\n{table(results)}")
 
+    @property
+    def steps(self) -> int:
+        """Of all epochs, wherever this run stops."""
+        stream = self.trainer.datamodule.train_dataset  # type: ignore[attr-defined]
+        return (self.trainer.max_epochs or 1) * len(stream)
+
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.SGD(self.parameters(), self.lr, momentum=0.9, nesterov=True, weight_decay=5e-4)
-        steps = self.trainer.estimated_stepping_batches
+        steps = self.steps
 
         def factor(step: int) -> float:
             return min(step / steps / 0.05, 0.5 + 0.5 * math.cos(math.pi * min(step / steps, 1)))
@@ -110,7 +128,6 @@ def main() -> None:
         min_images=args.min_images,
         seed=args.seed,
     )
-    checkpoints = ModelCheckpoint(args.folder, save_last=True, every_n_train_steps=50)
     trainer = Trainer(
         max_epochs=args.epochs,
         max_steps=args.steps,
@@ -118,13 +135,13 @@ def main() -> None:
         num_nodes=args.nodes,
         accelerator="auto",
         strategy="ddp" if args.devices * args.nodes > 1 else "auto",
-        callbacks=[checkpoints],
+        callbacks=[Checkpoints(args.folder)],
+        enable_checkpointing=False,
         logger=CSVLogger(args.folder),
         enable_progress_bar=False,
         log_every_n_steps=10,
     )
     trainer.fit(FaceRecognition(data.num_classes, args.lr), data, ckpt_path=args.resume)
-    trainer.save_checkpoint(Path(args.folder, "last.ckpt"))
 
 
 if __name__ == "__main__":

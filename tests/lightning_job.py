@@ -23,10 +23,10 @@ from wds_face import DataModule, PKStream
 class Network(LightningModule):
     """One layer, which reports what it sees."""
 
-    def __init__(self, out: str, classes: int, pause: float) -> None:
+    def __init__(self, out: str, classes: int, hold: list[int] | None) -> None:
         super().__init__()
         self.layer = nn.Linear(3 * 24 * 24, classes)
-        self.out, self.pause = out, pause
+        self.out, self.hold = out, hold
 
     def report(self, kind: str, row: dict[str, Any]) -> None:
         with open(Path(self.out, f"{kind}.rank{self.global_rank}.jsonl"), "a") as file:
@@ -35,7 +35,8 @@ class Network(LightningModule):
     def training_step(self, batch: tuple[torch.Tensor, ...], number: int) -> torch.Tensor:
         digest = hashlib.sha256(b"".join(column.contiguous().numpy().tobytes() for column in batch)).hexdigest()
         self.report("train", {"epoch": self.current_epoch, "batch": number, "columns": len(batch), "sum": digest})
-        time.sleep(self.pause)
+        while self.hold == [self.current_epoch, number]:
+            time.sleep(1)  # until it is killed
         loss: torch.Tensor = nn.functional.cross_entropy(self.layer(batch[0].flatten(1)), batch[1])
         return loss
 
@@ -73,6 +74,6 @@ if __name__ == "__main__":
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(Network(job["out"], data.num_classes, job["pause"]), data, ckpt_path=job["resume"])
+    trainer.fit(Network(job["out"], data.num_classes, job["hold"]), data, ckpt_path=job["resume"])
     assert trainer.train_dataloader.dataset is data.train_dataset, "nothing was put in its place"
     assert isinstance(data.train_dataset, PKStream)

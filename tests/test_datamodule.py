@@ -64,7 +64,7 @@ def started(shards: Path, val: Path, out: Path, **more: Any) -> subprocess.Popen
         "epochs": 2,
         "steps": -1,
     }
-    job |= {"every": 3, "at_end": False, "resume": None, "pause": 0.0, **more}
+    job |= {"every": 3, "at_end": False, "resume": None, "hold": None, **more}
     out.mkdir(exist_ok=True)
     return subprocess.Popen(
         [sys.executable, "-m", "tests.lightning_job", json.dumps(job)],
@@ -114,9 +114,10 @@ def test_killed_and_gone_on_with(shards: Path, val: Path, tmp_path: Path) -> Non
     length = sum(epoch == 0 for epoch, _ in whole)
 
     killed = tmp_path / "killed"
-    process = started(shards, val, killed, devices=2, workers=1, pause=0.1)
-    while len([row for rank in rows(killed) for row in rank]) < length + 8 and process.poll() is None:
-        time.sleep(0.02)
+    process = started(shards, val, killed, devices=2, workers=1, hold=[1, 5])
+    while (1, 5) not in {(row["epoch"], row["batch"]) for rank in rows(killed) for row in rank}:
+        assert process.poll() is None
+        time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL

@@ -174,11 +174,24 @@ def test_lightning(data: Path, tmp_path: Path) -> None:
     command = [sys.executable, "examples/lightning.py", str(data / "train"), str(tmp_path / "pairs")]
     command += ["--batch-size", "8", "--workers", "0", "--folder", str(tmp_path / "run"), "--epochs"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for more in (["1"], ["2", "--resume", str(tmp_path / "run" / "last.ckpt")]):
+    checkpoint = str(tmp_path / "run" / "last.ckpt")
+    for more, verified in ((["2", "--steps", "3"], []), (["2", "--resume", checkpoint], ["0", "1"])):
         done = subprocess.run(
             [*command, *more], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, done.stderr
         found = re.findall(r"epoch (\d)\n.*\nheldout +30 +(\d+\.\d+)", done.stdout)
-        assert [epoch for epoch, _ in found] == [str(int(more[0]) - 1)]
-        assert 0 <= float(found[0][1]) <= 100
+        assert [epoch for epoch, _ in found] == verified
+    evaluate = [
+        sys.executable,
+        "-m",
+        "wds_face",
+        "evaluate",
+        str(tmp_path / "pairs"),
+        "--model",
+        "examples.train:network",
+    ]
+    said = subprocess.run(
+        [*evaluate, "--weights", checkpoint], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert re.search(r"heldout +30 +(\d+\.\d+)", said)[1] == found[-1][1]  # type: ignore[index]

@@ -13,7 +13,7 @@ from wds_face.version import __version__
 if TYPE_CHECKING:
     from wds_face.conversion.convert import Report, convert
     from wds_face.conversion.plan import Options
-    from wds_face.datamodule import DataModule
+    from wds_face.datamodule import DataModule as DataModule  # not in __all__: Lightning may not be installed
     from wds_face.datasets import (
         AugmentRecordDataset,
         BaseMXDataset,
@@ -116,7 +116,6 @@ __all__ = [
     "Augmenter",
     "BaseMXDataset",
     "CustomImageFolderDataset",
-    "DataModule",
     "DatasetError",
     "FiveValidationDataset",
     "ImageFolder",

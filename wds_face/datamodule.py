@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -29,13 +32,15 @@ from wds_face.transforms import (
 )
 from wds_face.validation import FiveValidationDataset, get_val_sets
 
-try:
+# One package under two names, whose classes are not each other's: that which the program has imported already.
+_NAMES = sorted(("lightning.pytorch", "pytorch_lightning"), key=lambda name: name not in sys.modules)
+_FOUND = next((name for name in _NAMES if find_spec(name.partition(".")[0])), None)
+if _FOUND is None:
+    raise WdsFaceError("lightning is not installed: pip install 'wds-face[lightning]'")
+if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule
-except ImportError:
-    try:
-        from pytorch_lightning import LightningDataModule
-    except ImportError:
-        raise WdsFaceError("lightning is not installed: pip install 'wds-face[lightning]'") from None
+else:
+    LightningDataModule = import_module(_FOUND).LightningDataModule
 
 Channels = Literal["rgb", "bgr"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,15 @@ class Small(nn.Module):
         assert not self.training
         return self.layer(images).flatten(1), torch.ones(1)
 
+class Wide(nn.Module):
+    def forward(self, images):
+        return images
+
+def demanding(size):
+    return nn.Flatten()
+
 ready = nn.Flatten()
+failing = nn.Linear(3, 3)
 number = 3
 """
 
@@ -129,6 +138,15 @@ def test_pairs_from_shards(run, make_folder: MakeFolder, tmp_path: Path) -> None
         (("evaluate", "ada", "--model", "nothing:here"), 2, "No module named 'nothing'. Write it like net:ir_50"),
         (("evaluate", "ada", "--model", "net"), 2, "net: "),
         (("evaluate", "ada", "--model", "net:number"), 2, "net:number is int, and makes no network"),
+        (("evaluate", "ada", "--embeddings", "two.npz"), 2, "two.npz is no .npy of numbers"),
+        (("evaluate", "ada", "--model", "net:demanding"), 2, "cannot be called without arguments"),
+        (("evaluate", "ada", "--model", "broken:net"), 2, "broken:net: "),
+        (("evaluate", "ada", "--model", "net:Wide", "--workers", "0"), 1, "the model must return (40, d) for"),
+        (("evaluate", "ada", "--model", "net:failing", "--workers", "0"), 1, "the network did not take images [3, 112"),
+        (("evaluate", "ada", "--model", "net:ready", "--device", "foo"), 2, "--device"),
+        (("evaluate", "ada", "--model", "net:ready", "--weights", "other.pt"), 2, "nothing to load them into"),
+        (("convert", "validation", "shards", "val", "--pairs", "4", "--name", "a/b"), 1, "'a/b' cannot be the name"),
+        (("convert", "validation", "ragged", "val"), 1, "does not say of each pair whether"),
         (("evaluate", "ada", "--model", "net:Small", "--weights", "net.py"), 2, "net.py is no state dict"),
         (("evaluate", "ada", "--model", "net:Small", "--weights", "other.pt"), 2, "not have what the network needs"),
         (("evaluate", "ada", "--model", "net:Small", "--weights", "shape.pt"), 2, "size mismatch for layer.weight"),
@@ -144,6 +162,11 @@ def test_mistakes_are_told_in_one_line(  # type: ignore[no-untyped-def]
     write_adaface(tmp_path / "ada", "lfw", pairs=20)
     write_adaface(tmp_path / "few", "lfw", pairs=6)
     np.save(tmp_path / "short.npy", np.zeros((3, 4)))
+    np.savez(tmp_path / "two.npz", np.zeros((40, 4)))
+    (tmp_path / "broken.py").write_text("def net(:\n")
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "ragged").mkdir()
+    (tmp_path / "ragged" / "lfw.bin").write_bytes(pickle.dumps(([b"", b"", b"", b""], [[1], [2, 3]])))
     torch.save({"a": torch.ones(1)}, tmp_path / "other.pt")
     torch.save({"layer.weight": torch.ones(1), "layer.bias": torch.ones(4)}, tmp_path / "shape.pt")
     found, _, err = run(*arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -241,9 +242,9 @@ def started(root: Path) -> subprocess.Popen[str]:
 
 
 def test_two_processes_at_once(five: Path) -> None:
-    processes = [started(five) for _ in range(3)]
-    said = [process.communicate(timeout=100)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
+    processes = [started(five) for _ in range(2)]
+    said = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes)
     assert len(set(said)) == 1
     wanted = {name: float(normalized(load_bin(five / f"{name}.bin")[0]).sum()) for name in find_sets(five)}
     assert str(wanted) == said[0].strip()
@@ -254,7 +255,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     root = tmp_path / "src"
     for number, name in enumerate(["lfw", "cfp_fp"]):
         write_bin(root / f"{name}.bin", pairs=400, seed=number)
-    for wait in (0.0, 0.02, 0.1):
+    for wait in (0.0, 0.05):
         shutil.rmtree(root / "lfw", ignore_errors=True)
         process = started(root)
         while not list(root.glob("*/memfile")) and process.poll() is None:
@@ -262,12 +263,45 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         time.sleep(wait)
         process.send_signal(signal.SIGKILL)
         process.communicate()
+    for left in root.rglob(".*.part"):
+        os.utime(left, (0, 0))  # or another machine might still be writing it
     sets = get_val_sets(root)
     for name, (images, issame) in sets.items():
         there, same = load_bin(root / f"{name}.bin")
         assert np.array_equal(images.pixels(0, len(images)), there)
         assert np.array_equal(issame, same)
     assert list(root.rglob(".*")) == [], "and what was left is gone"
+
+
+def test_what_another_machine_writes_stays(tmp_path: Path) -> None:
+    """Its locks may not be seen here; what it writes is young."""
+    write_bin(tmp_path / "lfw.bin")
+    young, old = (tmp_path / "lfw" / "memfile" / f".mem_file.dat.{name}.part" for name in ("young", "old"))
+    young.parent.mkdir(parents=True)
+    young.touch()
+    old.touch()
+    os.utime(old, (0, 0))
+    get_val_pair(tmp_path, "lfw")
+    assert (young.exists(), old.exists()) == (True, False)
+
+
+def test_a_file_of_all_sets_that_is_damaged(five: Path, tmp_path: Path) -> None:
+    dest = tmp_path / "val"
+    convert_validation(five, dest, list(BENCHMARKS), concat=True)
+    for name in find_sets(dest):
+        shutil.rmtree(dest / name)
+    assert list(find_sets(dest)) == list(BENCHMARKS)
+    os.truncate(dest / "concat_validation_memfile", 100)
+    for call in (lambda: get_val_sets(dest), lambda: get_val_pair(dest, "lfw")):
+        with pytest.raises(DatasetError, match=r"concat_validation_memfile has 100 bytes, where its \.conf says"):
+            call()
+
+
+def test_images_of_arrays_go_to_other_processes(tmp_path: Path) -> None:
+    bins, issame = write_bin(tmp_path / "lfw.bin")
+    (tmp_path / "lfw.bin").write_bytes(pickle.dumps(([np.frombuffer(data, np.uint8) for data in bins], issame)))
+    images, _ = get_val_pair(tmp_path, "lfw", use_memfile=False)
+    assert np.array_equal(pickle.loads(pickle.dumps(images))[:], images[:])
 
 
 def test_pairs_of_ones_own(make_folder: MakeFolder, tmp_path: Path) -> None:

@@ -51,6 +51,11 @@ INDEXES = st.one_of(
     st.lists(NUMBERS, min_size=1).map(np.array),
     st.lists(st.booleans(), min_size=11, max_size=11).map(np.array),
     st.tuples(NUMBERS, st.just(1)),
+    st.tuples(st.just(...), st.slices(6)),
+    st.tuples(st.just(...), st.integers(0, 5)),
+    st.tuples(st.slices(11), st.just(...), st.slices(8), st.slices(6)),
+    st.just(...),
+    st.just(()),
     st.tuples(st.slices(11), st.just(slice(None)), st.integers(0, 7)),
 )
 
@@ -74,7 +79,7 @@ def test_as_an_array(kind: str, kinds: dict[str, Images]) -> None:
     assert np.array_equal(np.stack(list(images)), FLOATS)
     assert torch.equal(torch.tensor(images[:3]), normalize(torch.from_numpy(PIXELS[:3])))
     assert np.array_equal(images.pixels(3, 7), PIXELS[3:7])
-    for beyond in (11, -12):
+    for beyond in (11, -12, None, (None, 0), ([0, 1], [0, 1]), np.zeros((2, 2), int), (0, 0, 0, 0, 0), (..., ...)):
         with pytest.raises(IndexError):
             images[beyond]
 
@@ -99,6 +104,11 @@ def test_what_are_no_images(shape: tuple[int, ...], dtype: Any, tmp_path: Path) 
     make_memmap(tmp_path / "a", np.zeros(shape, dtype))
     with pytest.raises(DatasetError, match="images"):
         Memfile(tmp_path / "a")
+
+
+def test_whole_numbers_that_are_no_bytes() -> None:
+    with pytest.raises(DatasetError, match="images are uint8, or floats"):
+        as_images(PIXELS.astype(np.int64))
 
 
 def test_sizes_that_differ() -> None:

@@ -124,7 +124,7 @@ def test_no_numbers(tmp_path: Path) -> None:
         read_memmap(tmp_path / "a.dat")
 
 
-@pytest.mark.parametrize("array", [np.array([None]), np.zeros((0, 3)), np.zeros(2, [("a", object)])])
+@pytest.mark.parametrize("array", [np.array([None]), np.zeros((0, 3)), np.zeros(2, [("a", "u1")]), np.array(["a"])])
 def test_what_is_no_memfile(array: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a memfile holds numbers"):
         make_memmap(tmp_path / "a.dat", array)
@@ -176,11 +176,11 @@ for number in range(1, 1_000_000):
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     """What is there is whole, or said not to be."""
     file = tmp_path / "a.dat"
-    for round_ in range(5):
+    for round_ in range(3):
         with subprocess.Popen([sys.executable, "-c", CODE, str(file)], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"begun\n"
-            time.sleep(0.1 + 0.013 * round_)
+            time.sleep(0.1 + 0.023 * round_)
             process.send_signal(signal.SIGKILL)
         try:
             found = read_memmap(file)

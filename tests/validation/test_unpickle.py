@@ -177,34 +177,55 @@ BOMBS = {
     "digits": b"L" + b"9" * 5_000_000 + b"L\n.",
     "lists in lists": b"\x80\x02" + b"]" * 1_000_000 + b"a" * 999_999 + b".",
     "a list in itself": b"\x80\x02]q\x00h\x00a.",
+    "text that becomes bytes again and again": (
+        b"\x80\x02(c_codecs\nencode\nq\x00X\x00\x00\x10\x00"
+        + b"x" * (1 << 20)
+        + b"q\x01X\x06\x00\x00\x00latin1q\x02"
+        + b"h\x00h\x01h\x02\x86R" * 4000
+        + b"l."
+    ),
+    "a name of doubled lists": b"\x80\x04]"
+    + b"".join(b"\x94]h%ch%c\x86a" % (i, i) for i in range(60))
+    + b"\x8c\x01a\x93.",
+    "a name of nested lists": b"\x80\x04" + b"]" * 5000 + b"a" * 4999 + b"\x8c\x01a\x93.",
     "doubled lists": b"\x80\x02]" + b"".join(b"q\x00]h\x00ah\x00a" for _ in range(60)) + b".",
 }
 
 
-@pytest.mark.parametrize("kind", BOMBS)
-def test_memory_is_that_of_the_file(kind: str, tmp_path: Path) -> None:
-    """In a process that has 1 GB of address space beside what it had before."""
-    (tmp_path / "bomb.bin").write_bytes(BOMBS[kind])
+def test_memory_is_that_of_the_file(tmp_path: Path) -> None:
+    """In a process that has 1 GB of address space beside what it had before, and as images and pairs of a .bin too."""
+    for number, bomb in enumerate(BOMBS.values()):
+        (tmp_path / f"{number}.bin").write_bytes(bomb)
+    doubled = b"".join(b"q%c](h%ch%ce" % (i, i, i) for i in range(40))
+    (tmp_path / "pairs.bin").write_bytes(
+        b"\x80\x02](B\x01\x00\x00\x00xB\x01\x00\x00\x00xe](](K\x01e" + doubled + b"e\x86."
+    )
+    text = [["x" * 100_000], [1] * 10_000]
+    (tmp_path / "text.bin").write_bytes(pickle.dumps(([b"a", b"b"], [*text, True])))
     code = (
         "import resource, sys\n"
-        "from wds_face.validation.unpickle import unpickle\n"
+        "from pathlib import Path\n"
+        "from wds_face import load_bin\n"
         "from wds_face.errors import SourceError\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30),) * 2)\n"
-        "try:\n"
-        "    unpickle(open(sys.argv[1], 'rb'))\n"
-        "except SourceError as error:\n"
-        "    print('refused', error)\n"
+        "for file in sorted(Path(sys.argv[1]).glob('*.bin')):\n"
+        "    try:\n"
+        "        load_bin(file)\n"
+        "    except SourceError as error:\n"
+        "        print('refused', file.name)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "bomb.bin")],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "refused" in done.stdout
+    assert done.stdout.count("refused") == len(BOMBS) + 2
+
+
+def test_a_name_that_would_spoil_the_terminal(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError) as caught:
+        read(tmp_path / "a.bin", b"\x80\x04\x8c\x05a\n\x1b[2\x8c\x01b\x93.")
+    assert str(caught.value).isprintable()
 
 
 def test_an_empty_file(tmp_path: Path) -> None:

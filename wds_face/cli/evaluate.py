@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wds_face.errors import WdsFaceError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -97,8 +99,10 @@ def _saved(file: str, dataset: FiveValidationDataset) -> Embedded:
 
     try:
         rows = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError):
-        raise click.BadParameter(f"{file} is no .npy of numbers.", param_hint="--embeddings") from None
+    except (ValueError, EOFError, MemoryError):
+        rows = None
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "fiu":
+        raise click.BadParameter(f"{file} is no .npy of numbers.", param_hint="--embeddings")
     if rows.ndim != 2 or len(rows) != len(dataset):
         raise click.BadParameter(
             f"{file} has the shape {list(rows.shape)}: a row for each of {len(dataset):,} images is needed.",
@@ -123,7 +127,15 @@ def _embedded(
                 yield batch
                 shown.update(len(batch[0]))
 
-        return embed(network, counted(), flip=flip)
+        try:
+            return embed(network, counted(), flip=flip)
+        except (TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, WdsFaceError):
+                raise
+            said = str(error).partition("\n")[0]
+            raise click.ClickException(
+                f"the network did not take images {list(dataset[0][0].shape)}: {said}"
+            ) from error
 
 
 def _save(file: str, found: Embedded) -> None:
@@ -148,17 +160,24 @@ def _network(name: str, weights: str | None, device: str | None) -> nn.Module:
     sys.path.insert(0, os.getcwd())
     try:
         made = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise click.BadParameter(
             f"{name}: {error}. Write it like net:ir_50, for net.py here.", param_hint=hint
         ) from None
     if not isinstance(made, torch.nn.Module) and callable(made):
-        made = made()
+        try:
+            made = made()
+        except TypeError as error:
+            why = f"{name} cannot be called without arguments ({error}): write a function that gives them."
+            raise click.BadParameter(why, param_hint=hint) from None
     if not isinstance(made, torch.nn.Module):
         raise click.BadParameter(f"{name} is {type(made).__name__}, and makes no network.", param_hint=hint)
     if weights is not None:
         _load(made, weights)
-    return made.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        return made.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except (RuntimeError, AssertionError) as error:
+        raise click.BadParameter(str(error).partition("\n")[0][:200], param_hint="--device") from None
 
 
 def _load(network: nn.Module, weights: str) -> None:
@@ -175,6 +194,8 @@ def _load(network: nn.Module, weights: str) -> None:
     while isinstance(state, dict) and (inner := [key for key in ("state_dict", "model", "recognizer") if key in state]):
         state = state[inner[0]]
     names = list(network.state_dict())
+    if not names:
+        raise click.BadParameter("the network has nothing to load them into.", param_hint=hint)
     there = state if isinstance(state, dict) else {}
     ends = (str(key).removesuffix(names[0]) for key in there if str(key).endswith(names[0]))
     prefix = next((start for start in ends if all(start + name in there for name in names)), None)

@@ -29,8 +29,8 @@ class RandomIdentitySampler(DistributedSampler[int]):
     come again at the end, or the last few are left out with ``drop_last``.
 
     Every ``iter()`` starts the next epoch. Where the ranks might not begin as many passes, and to resume, say which
-    with :meth:`set_epoch`. It is a ``DistributedSampler``, in whose place Lightning and Accelerate put none of theirs,
-    which would take the groups apart.
+    with :meth:`set_epoch`. It is a ``DistributedSampler``, in whose place Lightning puts none of its own, which would
+    take the groups apart.
 
     Args:
         data_source: a data set with ``targets`` (list, array or tensor: a label for each image), a ``Subset`` or

@@ -15,7 +15,7 @@ class PKLoader(DataLoader[Any]):
     """The batches of a :class:`~wds_face.PKStream`, and its state at any step of the iteration that began last.
 
     ``len`` is that of a whole epoch, also where one is resumed. An iteration begins with its first batch: an epoch that
-    is set before that counts. Who says epochs to samplers only, as Lightning and Accelerate do, says them here too.
+    is set before that counts. Who says epochs to samplers only, as Lightning does, says them here too.
     """
 
     _done = 0

@@ -89,7 +89,7 @@ class Bin(Encoded):
 
     def _bytes(self, number: int, data: Any) -> Buffer:
         if isinstance(data, np.ndarray) and data.dtype == np.uint8:  # of cv2.imencode, [n] or [n, 1]
-            return data.reshape(-1).data
+            return data.tobytes()
         if not isinstance(data, bytes):
             raise SourceError(f"{self.path}: image {number} is {type(data).__name__}, not the bytes of a file")
         return data
@@ -124,6 +124,11 @@ def pairs(given: Any, what: str) -> NDArray[np.bool_]:
     Raises:
         SourceError: it is anything else.
     """
+    if isinstance(given, (list, tuple)):  # flat, or of rows of one: anything else might be made of itself
+        items = [item[0] if isinstance(item, (list, tuple)) and len(item) == 1 else item for item in given]
+        given = items if all(isinstance(item, (bool, int, float, np.generic)) for item in items) else ()
+    elif not hasattr(given, "__array__"):
+        given = ()
     array = np.asarray(given)
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim != 1 or array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all() or not len(array):

@@ -138,6 +138,8 @@ def convert_pairs(
         SourceError: there are not so many pairs.
         DatasetError: there is no complete data set, or a set of this name is there and is another.
     """
+    if name in ("", ".", "..") or "/" in name:
+        raise DatasetError(f"{name!r} cannot be the name of a set: it is that of a folder in {os.fspath(dest)}")
     given = draw_pairs(src, pairs, seed=seed, max_images=max_images, image_size=image_size)
     options: dict[str, Any] = {"dtype": dtype, "channels": channels, "overwrite": overwrite, "progress": progress}
     return _make(Path(dest), name, "shards", given, **options)

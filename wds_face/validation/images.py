@@ -72,8 +72,13 @@ class Images:
         return out
 
     def __getitem__(self, index: Any) -> F32:
-        """As of a numpy array."""
-        first, *rest = index if isinstance(index, tuple) else (index,)
+        """As of a numpy array, by one number, slice or array of numbers of images; of channels, rows and columns by
+        numbers and slices.
+
+        Raises:
+            IndexError: by anything else, or there are no such images.
+        """
+        first, *rest = _expanded(index if isinstance(index, tuple) else (index,), self.ndim)
         if isinstance(first, SupportsIndex) and not isinstance(first, np.ndarray):
             number = int(first)
             if not -len(self) <= number < len(self):
@@ -81,7 +86,10 @@ class Images:
             number %= len(self)
             found: F32 = self.read(number, number + 1)[0]
             return found[tuple(rest)] if rest else found
-        many = self.take(np.arange(len(self))[first])
+        numbers = np.arange(len(self))[first]
+        if numbers.ndim != 1:
+            raise IndexError(f"images are numbered by one array of one dimension, not {numbers.ndim}")
+        many = self.take(numbers)
         return many[(slice(None), *rest)] if rest else many
 
     def __iter__(self) -> Iterator[F32]:
@@ -146,6 +154,8 @@ class ArrayImages(Images):
 
     def __init__(self, array: Any, channels: str | None = None) -> None:
         super().__init__(tuple(array.shape), channels)
+        if array.dtype != np.uint8 and array.dtype.kind != "f":
+            raise DatasetError(f"images are uint8, or floats in [-1, 1], not {array.dtype}")
         self._array = array
 
     def read(self, start: int, stop: int) -> F32:
@@ -174,6 +184,19 @@ class Joined(Images):
         if len(found) == 1:
             return found[0]
         return np.concatenate([*found, np.empty((0, *self.shape[1:]), np.float32)])
+
+
+def _expanded(index: tuple[Any, ...], ndim: int) -> tuple[Any, ...]:
+    """With slices for an ellipsis."""
+    dots = [place for place, part in enumerate(index) if part is Ellipsis]
+    if len(dots) == 1:
+        index = (*index[: dots[0]], *[slice(None)] * (ndim + 1 - len(index)), *index[dots[0] + 1 :])
+    index = index or (slice(None),)
+    if len(dots) > 1 or len(index) > ndim or any(part is None for part in index):
+        raise IndexError(f"images have {ndim} dimensions, and none is added by None")
+    if any(not isinstance(part, (slice, SupportsIndex)) or isinstance(part, np.ndarray) for part in index[1:]):
+        raise IndexError("only images are numbered by arrays; channels, rows and columns by numbers and slices")
+    return index
 
 
 def as_images(given: Any) -> Images:

@@ -110,15 +110,15 @@ def make_memmap(
 
     Args:
         mem_file_name: of the numbers; ``.conf`` is written beside it.
-        np_array: of any shape and dtype but objects. A mapped one is written piece by piece.
+        np_array: of numbers or truth values, of any shape. A mapped one is written piece by piece.
         channels: ``"rgb"`` or ``"bgr"``, to be noted.
 
     Raises:
         DatasetError: the disk is full or read-only.
-        ValueError: an array of objects, or without elements.
+        ValueError: an array of anything else, or without elements.
     """
     array = np_array if isinstance(np_array, np.ndarray) else np.asarray(np_array)
-    if array.dtype.hasobject or not array.size:
+    if array.dtype.kind not in "biufc" or not array.size:
         raise ValueError(f"a memfile holds numbers, not {array.dtype} of shape {array.shape}")
     write_memfile(mem_file_name, Conf(array.shape, array.dtype, channels), _blocks(array))
     return read_memmap(mem_file_name)

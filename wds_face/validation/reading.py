@@ -14,7 +14,7 @@ from wds_face.errors import DatasetError, SourceError
 from wds_face.validation.benchmarks import BENCHMARKS
 from wds_face.validation.convert import convert_validation
 from wds_face.validation.images import Images
-from wds_face.validation.sets import ValidationSet, find_sets, open_set
+from wds_face.validation.sets import ValidationSet, check_concat, find_sets, open_set
 
 Issame = NDArray[np.bool_]
 
@@ -49,6 +49,7 @@ def get_val_pair(
     """
     found = find_sets(path, ("memfile", "concat") if use_memfile else ("bin", "carray"))
     if name not in found and use_memfile:
+        check_concat(path)
         convert_validation(path, path, [name], channels=channels)
         found = {name: "memfile"}
     if name not in found:
@@ -81,6 +82,7 @@ def get_val_sets(
     """
     names = list(find_sets(path)) if names is None else names
     if not names:
+        check_concat(path)
         raise SourceError(
             f"{Path(path)} has no validation set: a .bin, a carray or a memfile, as {', '.join(BENCHMARKS)}"
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import io
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +31,9 @@ from wds_face.validation.images import Images, Joined, Memfile
 from wds_face.validation.memfile import BLOCK, Conf, read_conf, write_memfile
 
 CONCAT = "concat_validation_memfile"
+
+# Seconds in which nobody has written to a file: another machine may have it whose lock is not seen here.
+_ABANDONED = 600.0
 
 Kind = Literal["memfile", "concat", "bin", "carray"]
 #: Where images of a set may be, the readiest first.
@@ -101,7 +105,7 @@ def read_list(path: Path) -> NDArray[np.bool_]:
         return pairs(np.load(path, allow_pickle=False), str(path))
     except FileNotFoundError:
         raise SourceError(f"there is no {path}, which says which pairs are of one person") from None
-    except (ValueError, EOFError):
+    except (ValueError, EOFError, MemoryError):
         raise SourceError(f"{path} is no array of truth values: copy it again") from None
 
 
@@ -166,7 +170,8 @@ def alone(root: str | os.PathLike[str], name: str) -> Iterator[None]:
         with suppress(OSError):
             fcntl.flock(held, fcntl.LOCK_EX)
             for left in [*folder.glob(".*.part"), *Path(root).glob(f".{name}_list.npy.*.part")]:
-                left.unlink(missing_ok=True)
+                if time.time() - left.stat().st_mtime > _ABANDONED:
+                    left.unlink()
         yield
     finally:
         os.close(held)
@@ -194,6 +199,16 @@ def _blocks(images: Images, dtype: str) -> Iterator[NDArray[Any]]:
     read = images.pixels if dtype == "uint8" else images.read
     for start in range(0, len(images), step):
         yield read(start, min(start + step, len(images)))
+
+
+def check_concat(root: str | os.PathLike[str]) -> None:
+    """Say what is wrong with the file of several sets, where there is one, before one of them is said to be missing.
+
+    Raises:
+        DatasetError: it does not fit its conf.
+    """
+    if Path(root, f"{CONCAT}.conf").is_file():
+        read_conf(Path(root, CONCAT))
 
 
 def _concat_sets(root: Path) -> dict[str, tuple[int, int]]:

@@ -30,7 +30,7 @@ class RefusedError(SourceError):
 def unpickle(file: BinaryIO) -> Any:
     """What a pickle holds: None, numbers, bytes, str, lists of such (tuples become lists), and arrays of numbers.
 
-    No more memory is taken than the file has bytes, and some for each element.
+    No more memory is taken than a few times the bytes of the file.
 
     Args:
         file: on a disk, at its beginning.
@@ -53,6 +53,7 @@ class _Machine:
         self._source = source
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
+        self._left = 2 * len(source)  # bytes that may still be made of what stands in the file
 
     def run(self) -> Any:
         while (opcode := self._take(1)) != b".":
@@ -169,15 +170,25 @@ class _Machine:
         self._known(module, name, self._source.tell())
 
     def _known(self, module: Any, name: Any, at: int) -> None:
-        if not isinstance(module, str) or not isinstance(name, str) or Name(module, name) not in NAMES:
-            raise RefusedError(f"asks for {str(module)[:40]}.{str(name)[:40]} at byte {at}")
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise RefusedError(f"asks for something without a name at byte {at}")
+        if Name(module, name) not in NAMES:
+            asked = f"{module[:40]}.{name[:40]}"
+            raise RefusedError(f"asks for {asked if asked.isprintable() else ascii(asked)} at byte {at}")
         self._stack.append(Name(module, name))
 
     def call(self) -> None:
         arguments, function = self._stack.pop(), self._stack.pop()
         if not isinstance(function, Name) or function not in CALLS or not isinstance(arguments, tuple):
             raise RefusedError(f"asks to call something at byte {self._source.tell()}")
+        self._spend(*arguments)
         self._stack.append(CALLS[function](*arguments))
+
+    def _spend(self, *given: Any) -> None:
+        """Text and bytes may become other bytes, but not again and again."""
+        self._left -= sum(len(value) for value in given if isinstance(value, (str, bytes)))
+        if self._left < 0:
+            raise RefusedError("asks for far more memory than it takes itself")
 
     def build(self) -> None:
         state, target = self._stack.pop(), self._stack[-1]
@@ -185,6 +196,7 @@ class _Machine:
             order(target, state)
         elif isinstance(target, Array):
             *_, shape, kind, fortran, data = state
+            self._spend(data)
             fill(target, data, kind, shape, bool(fortran))
         else:
             raise RefusedError(f"asks to change something at byte {self._source.tell()}")
