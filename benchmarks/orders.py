@@ -1,7 +1,6 @@
 """Data sets without images, and the orders in which systems bring them: for shuffle.py, which says what each is."""
 
 import random
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +11,9 @@ import webdataset as wds
 from wds_face import pk_batched
 from wds_face.conversion import layout
 from wds_face.stream.lanes import default_lanes, default_window, groups_of, segment_size
+from wds_face.stream.mixing import cut_batches, neighbourhoods
 from wds_face.stream.plan import Epoch, cut_segments
 
-NEAR = 8 << 20  # bytes of a shard in which identities count as neighbours
 SAMPLE = 10_000  # identities whose pairs are followed
 
 
@@ -33,8 +32,7 @@ class Data:
     lanes: int = 0
 
     def __post_init__(self) -> None:
-        near = cut_segments(self.shards, self.nbytes, NEAR)
-        self.segment_of = np.repeat(np.arange(len(near) - 1), np.diff(near))
+        self.segment_of = neighbourhoods(self.shards, self.nbytes)
         self.first = np.cumsum(self.images) - self.images  # image of each row
         self.groups = groups_of(self.images, self.k, True)
         self.lanes = self.lanes or default_lanes(self.images, self.p, self.k, True)
@@ -80,17 +78,7 @@ def full(data: Data, number: int) -> Iterator[np.ndarray]:
     rows = np.repeat(np.arange(len(data.images)), data.images)
     order = np.argsort(rows + rng.random(len(rows)))  # each identity's images
     used = np.zeros(len(data.images), np.int64)
-    coming = deque(rng.permutation(np.repeat(np.arange(len(data.images)), data.groups)).tolist())
-    while coming:
-        batch: dict[int, None] = {}
-        waiting = []
-        while coming and len(batch) < data.p:
-            row = coming.popleft()
-            if row in batch:
-                waiting.append(row)
-            batch[row] = None
-        coming.extendleft(reversed(waiting))
-        chosen = np.array(list(batch))
+    for chosen in cut_batches(rng.permutation(np.repeat(np.arange(len(data.images)), data.groups)), data.p):
         numbers = (used[chosen][:, None] + np.arange(data.k)) % data.images[chosen][:, None]
         used[chosen] += data.k
         yield order[data.first[chosen][:, None] + numbers].ravel()

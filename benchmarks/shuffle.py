@@ -48,6 +48,7 @@ from orders import SYSTEMS, Data, dealt, like_lfw, like_ms1mv2
 from scale import NBYTES, index
 
 from wds_face import Index
+from wds_face.stream.mixing import inner_pairs
 
 LABELS = {
     "ours": "wds_face, PKStream",
@@ -59,12 +60,6 @@ LABELS = {
 }
 REFERENCES = {"full", "images"}
 COLORS = dict(zip(LABELS, ["#1f6feb", "#3b4250", "#e8a33a", "#c2410c", "#98a2b3", "#7a5195"], strict=True))
-
-
-def inner_pairs(batch: np.ndarray, of: np.ndarray) -> int:
-    """Pairs in one batch that have the same number in *of*."""
-    counts = np.unique(batch * (of.max() + 1) + of, return_counts=True)[1]
-    return int((counts * (counts - 1) // 2).sum())
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
