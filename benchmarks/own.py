@@ -1,0 +1,82 @@
+"""wds_face, and what no system can surpass, for throughput.py: called with the settings they open the data."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from measuring import Settings
+
+CEILING_IMAGES = 16_384  # of each process, 85 MB: no processor keeps them in its caches
+
+
+def stream(
+    settings: Settings, *, full: bool = False, remote: bool = False, output: str = "uint8"
+) -> Callable[[int], Iterable[Any]]:
+    """``PKStream`` as the README has it."""
+    from wds_face import ARCFACE_112, Augmenter, MedicalMaskOcclusion, PKStream
+
+    url = settings.url if remote else f"{settings.data}/shards/faces"
+    transforms = {
+        "augmenter": Augmenter(crop_prob=0.1, photometric_prob=0.3, low_res_prob=0.2),
+        "occlusion": MedicalMaskOcclusion(prob=0.5, ref_points=ARCFACE_112),
+        "flip": 0.5,
+    }
+    options = settings.options if remote else None
+    faces = PKStream(url, p=64, k=4, output=output, storage_options=options, **(transforms if full else {}))
+    loader = faces.loader(settings.workers)
+
+    def epoch(number: int) -> Iterable[Any]:
+        loader.set_epoch(number)
+        return loader
+
+    return epoch
+
+
+def ceiling(settings: Settings) -> Callable[[int], Iterable[int]]:
+    """Processes that decode the same images out of their memory, over and over: how many since the last time."""
+    import webdataset as wds
+
+    urls = sorted(str(path) for path in Path(settings.data, "shards/faces").glob("*.tar"))
+    encoded = []
+    for sample in wds.WebDataset(urls, shardshuffle=False):
+        encoded.append(sample["jpg"])
+        if len(encoded) == CEILING_IMAGES:
+            break
+    context = multiprocessing.get_context("fork")
+
+    def epoch(number: int) -> Iterator[int]:
+        counts = context.Array("q", settings.workers, lock=False)
+        team = [context.Process(target=decode_for_ever, args=(encoded, counts, i)) for i in range(settings.workers)]
+        for process in team:
+            process.start()
+        try:
+            seen = 0
+            while True:
+                time.sleep(0.01)
+                now = sum(counts)
+                if now > seen:
+                    yield now - seen
+                    seen = now
+        finally:
+            for process in team:
+                process.kill()
+                process.join()
+
+    return epoch
+
+
+def decode_for_ever(encoded: list[bytes], counts: Any, number: int) -> None:
+    import numpy as np
+
+    from wds_face.decoding import decode
+
+    batch = np.empty((256, 112, 112, 3), np.uint8)
+    while True:
+        for start in range(0, len(encoded) - 255, 256):
+            for row, data in zip(batch, encoded[start : start + 256], strict=True):
+                decode(data, row)
+            counts[number] += 256
