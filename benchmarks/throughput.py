@@ -1,120 +1,122 @@
-"""How fast training batches come, of every system on the same faces and the same machine.
+"""How fast training batches come: of every system, from the same faces, on the same machine.
 
-python benchmarks/throughput.py [--data FOLDER] [--images N] [--workers N] [--rounds N] [--seconds N]
-                                [--only PATTERN ...] [--plot FILE.png] [--json FILE]
+    python benchmarks/throughput.py [--data FOLDER] [--images N] [--workers N] [--rounds N] [--seconds N]
+                                    [--only PATTERN ...] [--plot FILE.png] [--json FILE]
+
+The faces are those of ../shared/data/lfw_aligned_112.tar, or else drawn for the purpose; every identity comes again
+under new names until there are enough. Each system has them in its own format, all of which were read once before.
+
+Each has its default loader with as many worker processes, and batches of 256: 64 identities x 4 images, or, of those
+who have no such batches, any 256. Whoever takes them looks at one number of each tensor, and asks for the next.
+Transforms are the mission's: crop 0.1, photometric 0.3, low resolution 0.2, flip 0.5, medical mask 0.5; the others have
+them literally, from PIL images to normalised floats (literal.py), but for the row that says otherwise. Decode only:
+uint8, if the row does not say float.
+
+- images/s: from where every worker had its turn four times, for --seconds, median of the rounds. Epochs may end in it:
+  the clock stands still until the next is as far; loading/measuring.py has the details.
+- of ceiling: images/s of as many processes that decode the same images out of their memory with wds_face's decoder, into
+  an array that is always the same; nothing is read, shuffled or sent.
+- x webdataset: images/s of webdataset with the mission's transforms. Both are medians of the ratios within a round.
+- CPU s: of all the system's processes, for 1,000 images.
+- worker MB: the most that a worker held at any moment that was looked at, of memory that is no file's (RssAnon and
+  RssShmem, what it shares with its parent included), less that of a process that has only imported torch. Where threads
+  do the work: the process.
+- first batch: from iter(), workers started, to the first batch; median. What is imported or opened before is not in it.
+
+Every system has a process of its own that lasts, and they take turns, one run in each round. That of the S3 server is
+nobody's, but it takes its share of the same processors.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 from contextlib import ExitStack
 from fnmatch import fnmatch
 from pathlib import Path
 
-import formats
-import processes
-from measuring import Child, Settings
-from systems import BASE, CEILING, SYSTEMS
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-Runs = dict[str, list[dict[str, float]]]
+from loading import chart, formats, processes
+from loading.child import Child, Settings
+from loading.figures import Figures, Runs
+from loading.systems import CEILING, S3, SYSTEMS
+
+from tests.servers import rclone_s3
 
 
-def rounds(children: dict[str, Child], count: int, seconds: float, failed: dict[str, str]) -> Runs:
-    """What every system's runs found; they take turns."""
-    found: Runs = {name: [] for name in children}
-    for number in range(count):
+def measured(children: dict[str, Child], failed: dict[str, str], rounds: int, seconds: float) -> Runs:
+    """Every system's runs; they take turns."""
+    runs: Runs = {name: [] for name in children}
+    for number in range(1, rounds + 1):
         for name, child in children.items():
             if name in failed:
                 continue
             run = child.run(seconds)
             if run is None:
                 failed[name] = child.error
-                continue
-            found[name].append({**run, "rate": run["images"] / run["seconds"]})
-            print(f"round {number + 1}: {name} {found[name][-1]['rate']:,.0f} images/s", file=sys.stderr, flush=True)
-    return found
+            else:
+                runs[name].append(run)
+            said = child.error if run is None else f"{run['images'] / run['seconds']:,.0f} images/s"
+            print(f"round {number} of {rounds}, {name}: {said}", file=sys.stderr, flush=True)
+    return runs
 
 
-def ratio(runs: Runs, name: str, base: str) -> float | None:
-    """The median of the ratios within each round."""
-    pairs = zip(runs[name], runs.get(base, []), strict=False)
-    found = [one["rate"] / other["rate"] for one, other in pairs]
-    return statistics.median(found) if found else None
-
-
-def table(runs: Runs, failed: dict[str, str], bare: int) -> str:
-    lines = [
-        "| | images/s | min-max | of the ceiling | x webdataset | CPU s / 1,000 | worker MB | first batch, s |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    work = ""
-    for name in runs | failed:
+def table(figures: Figures, names: list[str]) -> str:
+    """Markdown."""
+    head = ["", "images/s", "min-max", "of ceiling", "x webdataset", "CPU s / 1,000", "worker MB", "first batch, s"]
+    rows, work = [], ""
+    for name in names:
         system = SYSTEMS[name]
-        if system.work != work and name != CEILING:
+        if system.work != work:
             work = system.work
-            lines.append(f"| **{work}** | | | | | | | |")
-        if name in failed:
-            lines.append(f"| {system.label} | {failed[name]} | | | | | | |")
-            continue
-        found = runs[name]
-        rates = [run["rate"] for run in found]
-        cpu = statistics.median(run["processor"] / run["images"] * 1000 for run in found)
-        memory = (max(run["memory"] for run in found) - bare) / 1e6
-        first = statistics.median(run["first"] for run in found)
-        of_ceiling, of_base = ratio(runs, name, CEILING), ratio(runs, name, BASE)
-        cells = [
-            f"{statistics.median(rates):,.0f}", f"{min(rates):,.0f}-{max(rates):,.0f}",
-            f"{of_ceiling:.2f}", f"{of_base:.1f}" if of_base else "-", f"{cpu:.3f}",
-            "-" if name == CEILING else f"{memory:,.0f}", "-" if name == CEILING else f"{first:.2f}",
-        ]  # fmt: skip
-        lines.append(f"| {system.label} | {' | '.join(cells)} |")
+            rows.append([f"*{work}*", *[""] * (len(head) - 1)])
+        rows.append([system.label, *figures.cells(name)])
+    lines = ["| " + " | ".join(row) + " |" for row in [head, *rows]]
+    lines.insert(1, "|---|" + "--:|" * (len(head) - 1))
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--data", type=Path, metavar="FOLDER", help="keep the formats there, and use those that are there"
+        "--data", type=Path, metavar="FOLDER", help="where the formats are kept, and found the next time"
     )
-    parser.add_argument("--images", type=int, default=66_000, help="at least (default: 66,000)")
-    parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument("--images", type=int, default=66_000, help="at least, if they are not there (default: 66,000)")
+    parser.add_argument("--workers", type=int, default=2, help="processes of each (default: 2)")
     parser.add_argument("--rounds", type=int, default=5, help="(default: 5)")
-    parser.add_argument("--seconds", type=float, default=5, help="of each run that count (default: 5)")
-    parser.add_argument(
-        "--only", nargs="+", metavar="PATTERN", default=["*"], help="systems; the ceiling is always there"
-    )
+    parser.add_argument("--seconds", type=float, default=5, help="that each run counts (default: 5)")
+    parser.add_argument("--only", nargs="+", metavar="PATTERN", default=["*"], help=f"of {', '.join(SYSTEMS)}")
     parser.add_argument("--plot", metavar="FILE.png", help="draw a bar chart")
-    parser.add_argument("--json", metavar="FILE", help="write every figure")
+    parser.add_argument("--json", metavar="FILE", help="write all that was measured")
     args = parser.parse_args()
-    chosen = [name for name in SYSTEMS if name == CEILING or any(fnmatch(name, one) for one in args.only)]
-    failed = {name: "not installed" for name in chosen if not SYSTEMS[name].here}
+    names = [name for name in SYSTEMS if name == CEILING or any(fnmatch(name, one) for one in args.only)]
+    failed = {name: "not installed" for name in names if not SYSTEMS[name].here}
     with ExitStack() as stack:
         root = args.data or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        root.mkdir(parents=True, exist_ok=True)
-        about = formats.prepare(root, {SYSTEMS[name].format for name in chosen if name not in failed}, args.images)
-        settings = Settings(str(root), args.workers)
-        children = {}
-        for name in chosen:
-            if name not in failed:
-                children[name] = Child(name, settings)
-                stack.callback(children[name].close)
-                if children[name].error:
-                    failed[name] = children[name].error
+        about = formats.prepare(root, {SYSTEMS[name].format for name in names if name not in failed}, args.images)
+        settings = Settings(str(root.resolve()), args.workers)
+        if any(name in S3 for name in names):
+            server = stack.enter_context(rclone_s3(root, settled=True))
+            settings = Settings(settings.data, args.workers, server.url("shards/faces"), server.options)
+        children = {name: Child(name, settings) for name in names if name not in failed}
+        for name, child in children.items():
+            stack.callback(child.close)
+            if child.error:
+                failed[name] = child.error
         bare = processes.bare()
-        runs = rounds(children, args.rounds, args.seconds, failed)
-    print(table(runs, failed, bare))
+        runs = measured(children, failed, args.rounds, args.seconds)
+    title = f"{about['images']:,} images of {about['bytes'] / about['images'] / 1000:.1f} kB ({about['faces']})"
+    title += f", {args.workers} workers, batches of 256"
+    figures = Figures(runs, failed, bare)
+    print(f"{title}, {args.rounds} rounds of {args.seconds:g} s\n\n{table(figures, names)}")
     if args.json:
-        found = {
-            "faces": about,
-            "settings": {"workers": args.workers, "seconds": args.seconds},
-            "bare": bare,
-            "runs": runs,
-        }
-        Path(args.json).write_text(json.dumps(found | {"failed": failed}, indent=1))
+        known = {"faces": about, "workers": args.workers, "seconds": args.seconds, "bare": bare}
+        Path(args.json).write_text(json.dumps(known | {"failed": failed, "runs": runs}, indent=1))
+    if args.plot:
+        chart.draw(args.plot, title, figures, names)
 
 
 if __name__ == "__main__":

@@ -4,53 +4,45 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from measuring import Settings
+from loading.child import Settings
 
 CEILING_IMAGES = 16_384  # of each process, 85 MB: no processor keeps them in its caches
 
 
-def stream(
-    settings: Settings, *, full: bool = False, remote: bool = False, output: str = "uint8"
-) -> Callable[[int], Iterable[Any]]:
+def stream(settings: Settings, *, full: bool, remote: bool = False, output: str = "uint8") -> Iterable[Any]:
     """``PKStream`` as the README has it."""
     from wds_face import ARCFACE_112, Augmenter, MedicalMaskOcclusion, PKStream
 
-    url = settings.url if remote else f"{settings.data}/shards/faces"
     transforms = {
         "augmenter": Augmenter(crop_prob=0.1, photometric_prob=0.3, low_res_prob=0.2),
         "occlusion": MedicalMaskOcclusion(prob=0.5, ref_points=ARCFACE_112),
         "flip": 0.5,
     }
-    options = settings.options if remote else None
-    faces = PKStream(url, p=64, k=4, output=output, storage_options=options, **(transforms if full else {}))
-    loader = faces.loader(settings.workers)
-
-    def epoch(number: int) -> Iterable[Any]:
-        loader.set_epoch(number)
-        return loader
-
-    return epoch
+    place = (settings.url, settings.options) if remote else (f"{settings.data}/shards/faces", None)
+    faces = PKStream(place[0], p=64, k=4, output=output, storage_options=place[1], **(transforms if full else {}))
+    return faces.loader(settings.workers)
 
 
-def ceiling(settings: Settings) -> Callable[[int], Iterable[int]]:
+class Ceiling:
     """Processes that decode the same images out of their memory, over and over: how many since the last time."""
-    import webdataset as wds
 
-    urls = sorted(str(path) for path in Path(settings.data, "shards/faces").glob("*.tar"))
-    encoded = []
-    for sample in wds.WebDataset(urls, shardshuffle=False):
-        encoded.append(sample["jpg"])
-        if len(encoded) == CEILING_IMAGES:
-            break
-    context = multiprocessing.get_context("fork")
+    def __init__(self, settings: Settings) -> None:
+        import webdataset as wds
 
-    def epoch(number: int) -> Iterator[int]:
-        counts = context.Array("q", settings.workers, lock=False)
-        team = [context.Process(target=decode_for_ever, args=(encoded, counts, i)) for i in range(settings.workers)]
+        urls = sorted(str(path) for path in Path(settings.data, "shards/faces").glob("*.tar"))
+        samples = islice(wds.WebDataset(urls, shardshuffle=False), CEILING_IMAGES)
+        self.encoded = [sample["jpg"] for sample in samples]
+        self.workers = settings.workers
+
+    def __iter__(self) -> Iterator[int]:
+        context = multiprocessing.get_context("fork")
+        counts = context.Array("q", self.workers, lock=False)
+        team = [context.Process(target=decode_for_ever, args=(self.encoded, counts, i)) for i in range(self.workers)]
         for process in team:
             process.start()
         try:
@@ -65,8 +57,6 @@ def ceiling(settings: Settings) -> Callable[[int], Iterable[int]]:
             for process in team:
                 process.kill()
                 process.join()
-
-    return epoch
 
 
 def decode_for_ever(encoded: list[bytes], counts: Any, number: int) -> None:

@@ -15,82 +15,37 @@ from __future__ import annotations
 import gc
 import json
 import os
-import select
-import signal
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 from typing import Any
 
-import processes
-
-PATIENCE = 300  # seconds that a run may take beyond those measured
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Of a system: folder of the formats, worker processes, and where the shards are served by S3."""
-
-    data: str
-    workers: int = 2
-    url: str = ""
-    options: dict[str, str] = field(default_factory=dict)
+from loading import processes
+from loading.child import Settings
 
 
-class Child:
-    """A system's process, seen from the benchmark."""
-
-    def __init__(self, name: str, settings: Settings) -> None:
-        self.name, self.error = name, ""
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by close()
-        call = [sys.executable, os.path.join(os.path.dirname(__file__), "measuring.py"), name]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._log}
-        self._process = subprocess.Popen(call, **pipes, text=True, start_new_session=True)
-        self._ask(asdict(settings))
-
-    def run(self, seconds: float) -> dict[str, float] | None:
-        """One run; None, and the reason in ``error``, if it fails."""
-        return self._ask({"seconds": seconds}, seconds)
-
-    def _ask(self, question: dict[str, Any], seconds: float = 0) -> dict[str, float] | None:
-        try:
-            self._process.stdin.write(json.dumps(question) + "\n")
-            self._process.stdin.flush()
-            ready, _, _ = select.select([self._process.stdout], [], [], seconds + PATIENCE)
-            line = self._process.stdout.readline() if ready else '{"error": "takes too long"}'
-            answer = json.loads(line)
-        except (OSError, ValueError):
-            answer = {"error": "died: " + self.log().strip().rpartition("\n")[2]}
-        self.error = answer.get("error", "")
-        if self.error:
-            self.close()
-            return None
-        return answer
-
-    def log(self) -> str:
-        """What it said."""
-        self._log.seek(0)
-        return self._log.read()
-
-    def close(self) -> None:
-        """End it and everything that it started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+def epochs(loader: Any) -> Iterator[Iterable[Any]]:
+    """One after another."""
+    for number in count():
+        if hasattr(loader, "set_epoch"):
+            loader.set_epoch(number)
+        yield loader
 
 
-def measure(epochs: Iterator[Any], check: Any, workers: int, seconds: float) -> dict[str, float]:
-    """A run over *epochs*, an iterator of iterables of batches."""
+def measure(
+    coming: Iterator[Iterable[Any]], check: Callable[[Any], None], workers: int, seconds: float
+) -> dict[str, float]:
+    """A run, over as many epochs as it takes."""
     found = {"first": 0.0, "images": 0, "seconds": 0.0, "processor": 0.0, "memory": 0, "epochs": 0}
     while found["seconds"] < seconds:
         begin = time.perf_counter()
-        batches = iter(next(epochs))
+        batches = iter(next(coming))
         for number in range(4 * workers):
-            batch = next(batches)
+            batch = next(batches, None)
+            if batch is None:
+                raise RuntimeError(f"an epoch has no more than {number} batches: more --images are needed")
             if number == 0 and not found["epochs"]:
                 found["first"] = time.perf_counter() - begin
                 check(batch)
@@ -115,6 +70,8 @@ def window(batches: Iterator[Any], found: dict[str, float], workers: int, second
             done = images, end
             if before + end - begin >= seconds:
                 break
+    if not done[0]:
+        raise RuntimeError("an epoch is too short to measure: more --images are needed")
     found["images"] += done[0]
     found["seconds"] += done[1] - begin
     found["processor"] += processes.processor(pid) - busy
@@ -125,7 +82,7 @@ def touch(batch: Any) -> int:
     if isinstance(batch, int):
         return batch
     for part in batch:
-        part.reshape(-1)[0].item()
+        part[(0,) * part.ndim].item()  # whatever its memory format; reshape would copy some
     return len(batch[0])
 
 
@@ -141,7 +98,7 @@ def settled(pid: int) -> None:
 
 def serve(name: str) -> None:
     """The process: settings first, then runs."""
-    from systems import SYSTEMS, check
+    from loading.systems import SYSTEMS, check
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what others print is none
@@ -152,15 +109,13 @@ def serve(name: str) -> None:
     system = SYSTEMS[name]
     try:
         settings = Settings(**json.loads(sys.stdin.readline()))
-        epochs = system.epochs(settings)
+        coming = epochs(system.make(settings))
         answer({})
         for line in sys.stdin:
-            found = measure(epochs, lambda batch: check(system, batch), settings.workers, json.loads(line)["seconds"])
+            found = measure(coming, lambda batch: check(system, batch), settings.workers, json.loads(line)["seconds"])
             settled(os.getpid())
             answer(found)
     except Exception as error:
-        import traceback
-
         traceback.print_exc()
         answer({"error": f"{type(error).__name__}: {error}".splitlines()[0]})
 

@@ -1,0 +1,1 @@
+"""Systems that load training batches, and how throughput.py measures them."""
