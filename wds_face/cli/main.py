@@ -13,6 +13,7 @@ from wds_face.cli.convert import convert
 from wds_face.cli.evaluate import evaluate
 from wds_face.cli.look import index, info, verify
 from wds_face.cli.preview import preview
+from wds_face.cli.report import report
 from wds_face.errors import WdsFaceError
 from wds_face.version import __version__
 
@@ -29,6 +30,7 @@ def cli() -> None:
       wds-face verify shards/
       wds-face info shards/
       wds-face preview shards/ -o sheet.png
+      wds-face report shards/ -o report.html
       wds-face convert validation faces_emore/ val/
       wds-face evaluate val/ --model net:ir_50 --weights backbone.pth
 
@@ -36,7 +38,7 @@ def cli() -> None:
     """
 
 
-for command in (convert, index, verify, info, preview, evaluate):
+for command in (convert, index, verify, info, preview, report, evaluate):
     cli.add_command(command)
 
 

@@ -1,0 +1,102 @@
+"""What is known of a data set from its index: its name, age and making, and names of identities."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from wds_face.errors import DatasetError
+from wds_face.shards.census import census
+from wds_face.shards.classes import fields
+from wds_face.shards.index import MANIFEST, Index
+
+_SKIPPED = "skipped.tsv"
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a data set.
+
+    Attributes:
+        url: where it lies, without what is secret.
+        name: the last part of it.
+        date: when its index was written, by its file system, as ``2026-11-25``; None where that does not say.
+        digest: the sha256 of the index's table of identities, which changes with the data.
+        counts: see :func:`~wds_face.shards.census.census`.
+        held: how many images the identities of each bin of the histogram in *counts* have.
+        shards: name, images and bytes of each.
+        classes: the original name of each label.
+        left_out: what the conversion left out: reasons, and how often each.
+    """
+
+    url: str
+    name: str
+    date: str | None
+    digest: str
+    counts: dict[str, Any]
+    held: list[int]
+    shards: list[tuple[str, int, int]]
+    classes: list[str]
+    left_out: list[tuple[str, int]]
+
+    def of(self, label: int) -> str:
+        """The original name of a label."""
+        return self.classes[label] if 0 <= label < len(self.classes) else f"label {label}"
+
+
+def about(index: Index, k: int) -> About:
+    """Collect what is known.
+
+    Args:
+        index: of the data set.
+        k: identities with fewer images are counted.
+    """
+    url = str(index.store)
+    if "://" in url:
+        url = url.partition("?")[0]  # where signatures and tokens are
+    try:
+        classes = index.classes
+    except (DatasetError, KeyError):
+        classes = []
+    counts = census(index, k=k)
+    images = index.identities["images"].astype(np.int64)
+    edges = [*(least for least, _, _ in counts["histogram"]), np.iinfo(np.int64).max]
+    return About(
+        url=url,
+        name=url.rstrip("/").rpartition("/")[2] or url,
+        date=_date(index),
+        digest=hashlib.sha256(index.identities.tobytes()).hexdigest(),
+        counts=counts,
+        held=np.histogram(images, edges, weights=images)[0].astype(np.int64).tolist(),
+        shards=[(shard.name, shard.images, shard.nbytes) for shard in index.shards],
+        classes=classes,
+        left_out=_left_out(index),
+    )
+
+
+def _date(index: Index) -> str | None:
+    store = index.store
+    when: datetime | None = None
+    with suppress(Exception):  # a file system need not know
+        if store.local is not None:
+            when = datetime.fromtimestamp((store.local / MANIFEST).stat().st_mtime, timezone.utc)
+        else:
+            fs = getattr(store, "fs")  # noqa: B009 (only a remote store has one)
+            when = fs.modified(f"{fs._strip_protocol(store.url).rstrip('/')}/{MANIFEST}")
+    return f"{when:%Y-%m-%d}" if when else None
+
+
+def _left_out(index: Index) -> list[tuple[str, int]]:
+    if not index.tables.get(_SKIPPED, {}).get("filesize"):
+        return []
+    try:
+        rows = fields(index.store.read(_SKIPPED))
+    except FileNotFoundError:
+        return []
+    return Counter(row[-1] for row in rows).most_common()
