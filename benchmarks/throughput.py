@@ -14,9 +14,10 @@ uint8, if the row does not say float.
 
 - images/s: from where every worker had its turn four times, for --seconds, median of the rounds. Epochs may end in it:
   the clock stands still until the next is as far; loading/measuring.py has the details.
-- of ceiling: images/s of as many processes that decode the same images out of their memory with wds_face's decoder, into
-  an array that is always the same; nothing is read, shuffled or sent.
-- x webdataset: images/s of webdataset with the mission's transforms. Both are medians of the ratios within a round.
+- of ceiling: images/s of as many processes that decode the same images out of their memory with wds_face's decoder,
+  into an array that is always the same; nothing is read, shuffled or sent.
+- x webdataset: images/s of webdataset with the mission's transforms, or with its own decoder ("rgb8"). Both are medians
+  of the ratios within a round.
 - CPU s: of all the system's processes, for 1,000 images.
 - worker MB: the most that a worker held at any moment that was looked at, of memory that is no file's (RssAnon and
   RssShmem, what it shares with its parent included), less that of a process that has only imported torch. Where threads

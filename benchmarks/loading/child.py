@@ -70,6 +70,10 @@ class Child:
 
     def close(self) -> None:
         """End it and everything that it started."""
+        with suppress(OSError):
+            self._process.stdin.close()  # it ends by itself, and removes what it has in shared memory
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(10 if not self.error else 1)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

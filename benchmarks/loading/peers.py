@@ -63,7 +63,6 @@ def litdata(settings: Settings, form: str, sample: Sample) -> Iterable[Any]:
 def mosaic(settings: Settings, form: str, sample: Sample) -> Iterable[Any]:
     """Local shards; its shuffle goes through all of them at once, as there are fewer images than it mixes."""
     from streaming import StreamingDataset
-    from streaming.base.util import clean_stale_shared_memory
     from torch.utils.data import DataLoader
 
     class Faces(StreamingDataset):
@@ -71,7 +70,6 @@ def mosaic(settings: Settings, form: str, sample: Sample) -> Iterable[Any]:
             item = super().__getitem__(at)
             return sample(item["image"], item["label"])
 
-    clean_stale_shared_memory()
     faces = Faces(local=f"{settings.data}/{form}", shuffle=True, batch_size=BATCH)
     return DataLoader(faces, batch_size=BATCH, num_workers=settings.workers, drop_last=True)
 
