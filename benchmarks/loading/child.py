@@ -56,7 +56,9 @@ class Child:
             line = self._process.stdout.readline() if ready else '{"error": "takes too long"}'
             answer = json.loads(line)
         except (OSError, ValueError):
-            answer = {"error": "died: " + self.log().strip().rpartition("\n")[2]}
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
+            answer = {"error": f"died ({self._process.returncode}) {self.log().strip().rpartition(chr(10))[2]}"}
         self.error = answer.get("error", "")
         if self.error:
             self.close()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gc
 import json
+import multiprocessing
 import os
 import sys
 import time
@@ -107,6 +108,7 @@ def serve(name: str) -> None:
         print(json.dumps(value), file=answers, flush=True)
 
     system = SYSTEMS[name]
+    multiprocessing.set_start_method("fork")  # torch's default on Linux, before Python 3.14
     try:
         settings = Settings(**json.loads(sys.stdin.readline()))
         coming = epochs(system.make(settings))
