@@ -3,18 +3,29 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint browser bench clean
 
 demo: .venv/.ready
 	$(BIN)/python examples/demo.py demo
 
-test: .venv/.ready-test .venv-mxnet/.ready lint
+test: .venv/.ready-test .venv-mxnet/.ready lint browser
 	$(BIN)/pytest -n $(JOBS)
 
 lint: .venv/.ready-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The page of wds-face report is opened in one, if it is there or can be had; if not, that test is skipped.
+browser:
+	@for name in chromium chromium-browser google-chrome; do \
+	  if command -v $$name >/dev/null 2>&1; then exit 0; fi; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  echo "installing chromium, for the tests of reports"; \
+	  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; } \
+	    >/dev/null 2>&1 || echo "chromium cannot be installed here: its tests are skipped"; \
+	fi
 
 bench: .venv/.ready-bench .venv-mxnet/.ready
 	$(BIN)/python benchmarks/convert.py

@@ -20,7 +20,7 @@ from wds_face.images import kind
 from wds_face.report import write_report
 from wds_face.synthetic import face
 
-_VOID = {"meta", "img", "input", "br"}
+_VOID = {"meta", "link", "img", "input", "br"}
 
 
 class Reader(HTMLParser):
@@ -93,17 +93,14 @@ def test_all_of_it_is_there(page: Path) -> None:
 def test_it_needs_no_other_file_and_runs_nothing(page: Path) -> None:
     html = page.read_text()
     found = Reader(html)
-    assert {tag for tag, _ in found.elements}.isdisjoint(
-        {"script", "link", "iframe", "object", "embed", "base", "form"}
-    )
+    assert {tag for tag, _ in found.elements}.isdisjoint({"script", "iframe", "object", "embed", "base", "form"})
     for tag, attributes in found.elements:
         assert not [name for name in attributes if name.startswith("on")], tag
         for name in {"src", "href", "srcset", "action", "data"} & attributes.keys():
-            assert re.match(r"data:image/(jpeg|png);base64,|#", attributes[name] or ""), (tag, name)
+            assert re.match(r"data:image/(jpeg|png);base64,|data:image/svg|#", attributes[name] or ""), (tag, name)
     assert "url(" not in html
     assert "@import" not in html
-    assert "http:" not in html.replace("http-equiv", "")
-    assert "https:" not in html
+    assert re.findall(r"https?:[^' ]*", html) == ["http://www.w3.org/2000/svg"], "the name of the icon's language"
     policy = next(meta["content"] for meta in found.all("meta") if "http-equiv" in meta)
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 

@@ -82,14 +82,16 @@ def about(index: Index, k: int) -> About:
 
 def _date(index: Index) -> str | None:
     store = index.store
-    when: datetime | None = None
+    if store.local is not None:
+        when = datetime.fromtimestamp((store.local / MANIFEST).stat().st_mtime, timezone.utc)
+        return f"{when:%Y-%m-%d}"
+    from wds_face.storage.remote import RemoteStore  # noqa: PLC0415 (fsspec is slow to import)
+
+    assert isinstance(store, RemoteStore)
     with suppress(Exception):  # a file system need not know
-        if store.local is not None:
-            when = datetime.fromtimestamp((store.local / MANIFEST).stat().st_mtime, timezone.utc)
-        else:
-            fs = getattr(store, "fs")  # noqa: B009 (only a remote store has one)
-            when = fs.modified(f"{fs._strip_protocol(store.url).rstrip('/')}/{MANIFEST}")
-    return f"{when:%Y-%m-%d}" if when else None
+        when = store.fs.modified(f"{store.fs._strip_protocol(store.url).rstrip('/')}/{MANIFEST}")
+        return f"{when.astimezone(timezone.utc):%Y-%m-%d}"
+    return None
 
 
 def _left_out(index: Index) -> list[tuple[str, int]]:

@@ -17,6 +17,13 @@ from wds_face.version import __version__
 # The browser is told to fetch nothing and to run nothing, whatever should have come in.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
+# Browsers would ask for one otherwise: four faces in a square.
+_ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
+    "%3Crect width='16' height='16' rx='4' fill='%232f6fde'/%3E"
+    "%3Cpath d='M5 5h0M11 5h0M5 11h0M11 11h0' stroke='%23fff' stroke-width='4' stroke-linecap='round'/%3E%3C/svg%3E"
+)
+
 _SECTIONS = (
     ("identities", "Identities"),
     ("images", "Images"),
@@ -68,7 +75,7 @@ def page(
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
+        f'<meta name="color-scheme" content="light dark"><link rel="icon" href="{_ICON}">'
         f"<title>{text(about.name)} · wds_face report</title>"
         f"<style>{STYLE}</style></head><body>"
         f'<header><p class="over">wds_face data set report</p><h1>{text(about.name)}</h1>'

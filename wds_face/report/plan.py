@@ -9,7 +9,7 @@ from wds_face.report.words import plural, share, size, text
 
 def intro(training: Training) -> str:
     """What is planned."""
-    what = "every image comes once" if training.every else "every identity comes once"
+    what = "every image comes at least once" if training.every else "every identity comes once"
     return (
         f"<code>PKStream(p={training.p}, k={training.k})</code> with its defaults: {what}, and every batch is full. "
         "Lanes are the sequences of batches that an epoch is made of; of its segments (neighbours in a shard, which "

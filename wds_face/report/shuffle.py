@@ -158,7 +158,8 @@ def _neighbours(found: Mixing) -> str:
         f'<div class="labelled">{chart}</div>',
         "Pairs in a batch that lie within 8 MB of a shard, and how many times as often as in a full shuffle (bars are "
         "logarithmic). "
-        "Neighbours are strangers, so <b>a few percent do no harm</b>; a tenth or more is a batch out of one place.",
+        "Neighbours are strangers, so <b>a few percent more than there do no harm</b>; with a tenth more a batch comes "
+        "out of few places.",
     )
 
 

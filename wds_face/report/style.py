@@ -127,7 +127,7 @@ box-shadow:0 1px 2px rgb(0 0 0/.18)}
 .strips{display:grid;gap:12px 16px;grid-template-columns:repeat(4,1fr)}
 .strips figure{margin:0;min-width:0}
 .layers{position:relative;border-radius:7px;overflow:hidden;background:var(--grid)}
-@media (hover:hover){.strips .layers{transition:transform .12s .15s}
+@media (hover:hover) and (min-width:901px){.strips .layers{transition:transform .12s .15s}
 .strips figure:hover .layers{transform:scale(1.6);position:relative;z-index:1;box-shadow:0 6px 24px rgb(0 0 0/.35)}
 .strips figure:nth-child(4n+1) .layers{transform-origin:0 50%}.strips figure:nth-child(4n) .layers{
 transform-origin:100% 50%}
