@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from wds_face.stream.reader import Reader
+    from wds_face.stream.slots import Slot
 
 # Behind the other numbers, as trailing zeros would not count, and apart from what the plan draws from.
 _PURPOSE = 1000
@@ -32,6 +33,11 @@ class Batch:
         images: uint8 ``[p * k, size, size, 3]``, RGB; or what a ``transform`` made of them, stacked.
         masks: of an occlusion: uint8 ``[p * k, size, size]`` or float32 ``[p * k, n, n]``; or as *transform* made them.
         reader: finds other images, where one has to be replaced.
+        slot: shared memory for it to go out in.
+        borrowed: arrays that others use when it has gone out.
+
+    Arrays are a batch's own until it has passed the last stage, then others are written to the same memory: copy what
+    is to stay.
     """
 
     entropy: tuple[int, int, int]
@@ -41,6 +47,8 @@ class Batch:
     images: NDArray[np.uint8] | torch.Tensor | None = None
     masks: NDArray[Any] | torch.Tensor | None = None
     reader: Reader | None = None
+    slot: Slot | None = None
+    borrowed: list[NDArray[np.uint8]] = field(default_factory=list)
 
     @property
     def number(self) -> int:

@@ -5,33 +5,60 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from wds_face.decoding import decode
 from wds_face.stream.batch import Batch
 from wds_face.transforms.forms import F32, U8, is_pair
 from wds_face.transforms.resize import resize
-from wds_face.transforms.tensors import normalize
+from wds_face.transforms.tensors import scaled
+
+if TYPE_CHECKING:
+    from wds_face.stream.slots import Slot
 
 
-def as_tensors(images: U8, masks: U8 | F32 | None, output: str, channels: str) -> tuple[torch.Tensor, ...]:
-    """The arrays of a :class:`~wds_face.transforms.batch.BatchTransform`, which are used up, as images and masks."""
+def finished(
+    images: U8, masks: U8 | F32 | None, output: str, channels: str, slot: Slot | None = None
+) -> tuple[U8 | F32, U8 | F32 | None]:
+    """What a :class:`~wds_face.transforms.batch.BatchTransform` made, and is used up, as it goes out.
+
+    Args:
+        images, masks: uint8 [N, H, W, 3], and uint8 [N, H, W] or float32 [N, n, n].
+        output, channels: of :class:`~wds_face.PKStream`.
+        slot: where it is to lie.
+    """
     if channels == "bgr":
         rows = images.reshape(-1, *images.shape[2:])  # one tall image
         cv2.cvtColor(rows, cv2.COLOR_RGB2BGR, dst=rows)
-    tensor = torch.from_numpy(images).permute(0, 3, 1, 2)
-    tensor = normalize(tensor) if output == "float" else tensor
+    made: U8 | F32
+    if output == "float":
+        made = scaled(images, None if slot is None else slot.images)
+    else:
+        made = images if slot is None else _moved(images, slot.images)
     if masks is None:
-        return (tensor,)
-    if masks.dtype == np.uint8:
-        np.bitwise_and(masks, 1, out=masks)  # 255 -> 1
-        masks = masks.astype(np.float32) if output == "float" else masks
-    return tensor, torch.from_numpy(masks)[:, None]
+        return made, None
+    if masks.dtype != np.uint8:
+        return made, masks if slot is None else _moved(masks, slot.masks)
+    out = masks if output == "uint8" else np.empty(masks.shape, np.float32)
+    return made, np.bitwise_and(masks, 1, out=out if slot is None else slot.masks, casting="unsafe")  # 255 -> 1
+
+
+def _moved(array: Any, to: Any) -> Any:
+    if array is not to:
+        to[...] = array
+    return to
+
+
+def as_tensors(images: U8 | F32, labels: NDArray[np.int64], masks: U8 | F32 | None) -> tuple[torch.Tensor, ...]:
+    """A batch as the tensors of :class:`~wds_face.PKStream`."""
+    tensors = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
+    return tensors if masks is None else (*tensors, torch.from_numpy(masks)[:, None])
 
 
 def compose(

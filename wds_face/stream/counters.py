@@ -1,13 +1,15 @@
-"""What happened, counted in every worker and summed where it is asked for."""
+"""What happened and how long it took, counted in every worker and summed where it is asked for."""
 
 from __future__ import annotations
 
+import time
 import zlib
+from typing import Any
 
 import torch
 from torch.utils.data import get_worker_info
 
-NAMES = (
+COUNTS = (
     "batches",  # made, those that wait in a queue included
     "groups_filled",  # groups that came once more, to fill a batch
     "images_replaced",  # images that could not be decoded
@@ -17,7 +19,19 @@ NAMES = (
     "bytes_cached",  # that were in the cache instead
     "requests",  # for these bytes
     "retries",  # of these, for what had failed, stalled, broken off or come wrong
+    "batches_taken",  # by the training loop, from a loader
+    "batches_ready",  # that waited in shared memory when it asked for one: by batches_taken, how full the queue is
 )
+TIMES = (
+    "read_seconds",  # of the workers: planning, and for bytes that were not there yet
+    "decode_seconds",
+    "transform_seconds",  # with those of a stage of one's own
+    "collate_seconds",  # to tensors
+    "idle_seconds",  # nobody wanted a batch yet
+    "wait_seconds",  # of the training loop: for a batch
+    "train_seconds",  # of the training loop: between one batch and asking for the next
+)
+_NAMES = {name: place for place, name in enumerate((*COUNTS, *TIMES))}
 _WORKERS = 1024
 _TOLD = 1 << 20
 
@@ -26,15 +40,18 @@ class Counters:
     """Whole numbers in shared memory, a row for each worker, so that none waits for another."""
 
     def __init__(self) -> None:
-        self._table = torch.zeros((_WORKERS, len(NAMES)), dtype=torch.int64)
-        self._table.share_memory_()  # type: ignore[no-untyped-call]
-        self._told = torch.zeros(_TOLD, dtype=torch.uint8)
-        self._told.share_memory_()  # type: ignore[no-untyped-call]
+        self._share(torch.zeros((_WORKERS, len(_NAMES)), dtype=torch.int64), torch.zeros(_TOLD, dtype=torch.uint8))
 
-    def __setstate__(self, state: dict[str, torch.Tensor]) -> None:
-        self.__dict__.update(state)
-        self._table.share_memory_()  # type: ignore[no-untyped-call]
-        self._told.share_memory_()  # type: ignore[no-untyped-call]
+    def _share(self, table: torch.Tensor, told: torch.Tensor) -> None:
+        self._shared = table.share_memory_(), told.share_memory_()  # type: ignore[no-untyped-call]
+        self._table, self._told = table.numpy(), told.numpy()
+        self._since = time.perf_counter_ns()
+
+    def __getstate__(self) -> Any:
+        return self._shared
+
+    def __setstate__(self, state: Any) -> None:
+        self._share(*state)
 
     def first_time(self, what: str) -> bool:
         """Whether no process has asked this before (of a thousand things, one may be taken for another)."""
@@ -44,12 +61,23 @@ class Counters:
         return not told
 
     def add(self, name: str, count: int = 1) -> None:
-        """Count something that this process did."""
+        """Count something that this process did; times in nanoseconds."""
         if not count:
             return
         worker = get_worker_info()
-        self._table[0 if worker is None else 1 + worker.id % (_WORKERS - 1), NAMES.index(name)] += count
+        self._table[0 if worker is None else 1 + worker.id % (_WORKERS - 1), _NAMES[name]] += count
 
-    def totals(self) -> dict[str, int]:
-        """The sums over all workers, since the stream was made."""
-        return dict(zip(NAMES, self._table.sum(0).tolist(), strict=True))
+    def start(self) -> None:
+        """What passed before is for nothing."""
+        self._since = time.perf_counter_ns()
+
+    def lap(self, name: str) -> None:
+        """What passed in this process since the last lap was for *name*, one of :data:`TIMES`."""
+        now = time.perf_counter_ns()
+        self.add(name, now - self._since)
+        self._since = now
+
+    def totals(self) -> dict[str, int | float]:
+        """The sums over all workers, since the stream was made: counts, and times in seconds."""
+        sums = dict(zip(_NAMES, self._table.sum(0).tolist(), strict=True))
+        return {name: value / 1e9 if name in TIMES else value for name, value in sums.items()}

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_convert
+
+from wds_face.stream.slots import AVAILABLE, Slots
 
 if TYPE_CHECKING:
     from wds_face.stream.stream import PKStream
+
+
+# Batches of each worker that the training loop may have at a time, before others take torch's slower way.
+_KEPT = 3
 
 
 class PKLoader(DataLoader[Any]):
@@ -19,6 +26,7 @@ class PKLoader(DataLoader[Any]):
     """
 
     _done = 0
+    _slots: Slots | None = None
 
     def __init__(self, stream: PKStream, **options: Any) -> None:
         super().__init__(stream, **options)
@@ -48,13 +56,42 @@ class PKLoader(DataLoader[Any]):
         self.stream.load_state_dict(state)
         self._done = 0
 
-    def stats(self) -> dict[str, int]:
+    def stats(self) -> dict[str, int | float]:
         """See :meth:`PKStream.stats`."""
         return self.stream.stats()
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self._done = 0
         self.stream.position.take()
-        for batch in super().__iter__():
+        batches, add, clock = self._begun(), self.stream.counters.add, time.perf_counter_ns
+        slots, asked = self._slots, clock()
+        while True:
+            ready = slots.waiting if slots else 0
+            batch = next(batches, None)
+            came = clock()
+            add("wait_seconds", came - asked)
+            if batch is None:
+                return
+            add("batches_taken")
+            add("batches_ready", ready)
             self._done += 1
             yield batch
+            del batch  # or its slot would stay taken until the next one is there
+            asked = clock()
+            add("train_seconds", asked - came)
+
+    def _begun(self) -> Iterator[Any]:
+        """torch's iteration, with slots for its workers if they are new."""
+        if self._iterator is not None:  # they persist, and so do their slots
+            return super().__iter__()
+        stream = self.stream
+        self._slots = None
+        if AVAILABLE and self.num_workers and stream.parts and self.collate_fn is default_convert:
+            # Batches that wait, one that is made, and some that the training loop has not let go of.
+            each = cast("int", self.prefetch_factor) + 1 + _KEPT
+            self._slots = Slots(stream.parts, self.num_workers, each)
+        stream.room.slots = self._slots
+        try:
+            return super().__iter__()
+        finally:
+            stream.room.slots = None

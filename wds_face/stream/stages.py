@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +20,7 @@ from wds_face.shards.checksums import Checks, Sums
 from wds_face.shards.index import Index
 from wds_face.storage.cache import Cache
 from wds_face.stream.batch import Batch
-from wds_face.stream.collate import as_tensors, compose
+from wds_face.stream.collate import as_tensors, compose, finished
 from wds_face.stream.counters import Counters
 from wds_face.stream.plan import Epoch
 from wds_face.stream.position import Position
@@ -26,6 +28,7 @@ from wds_face.stream.ranges import open_ranges
 from wds_face.stream.reader import Reader
 from wds_face.stream.replacement import Replacement
 from wds_face.stream.segments import Segments
+from wds_face.stream.slots import Room, Sent
 from wds_face.transforms.batch import BatchTransform
 
 Ints = NDArray[np.int64]
@@ -119,6 +122,7 @@ class Read:
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         reader, coming, batches = self.reader, deque[Batch](), iter(batches)
+        self.counters.start()
         room, more = True, _AHEAD + 1
         try:
             while True:
@@ -135,6 +139,7 @@ class Read:
                 reader.read(batch)
                 room = reader.done(batch)
                 self._count(reader, batch)
+                self.counters.lap("read_seconds")
                 yield batch
                 more = _GROWTH
         finally:
@@ -149,10 +154,17 @@ class Read:
         return {**self.__dict__, "_reader": None}
 
 
-def _alone() -> None:
-    """One thread for OpenCV in a worker, as torch has: there are other workers."""
+def _settle() -> None:
+    """What a worker needs only once.
+
+    One thread for OpenCV, as torch has: there are other workers. What was imported is not looked through for garbage
+    again and again, which takes as long as reading.
+    """
     if get_worker_info() is not None:
         cv2.setNumThreads(1)
+        if not gc.get_freeze_count():
+            gc.freeze()
+            atexit.register(gc.unfreeze)
 
 
 class Transform:
@@ -160,15 +172,22 @@ class Transform:
 
     Args:
         apply: decodes, augments, flips and occludes a batch.
+        output: ``"float"`` or ``"uint8"``, what :class:`Collate` makes of them.
         replacement: of images that cannot be decoded.
+        room: where batches are made.
+        counters: where time is counted.
     """
 
-    def __init__(self, apply: BatchTransform, replacement: Replacement) -> None:
-        self.apply, self.replacement = apply, replacement
+    def __init__(
+        self, apply: BatchTransform, output: str, replacement: Replacement, room: Room, counters: Counters
+    ) -> None:
+        self.apply, self.output, self.replacement, self.room, self.counters = apply, output, replacement, room, counters
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        _alone()
+        _settle()
+        self.room.begin()
         for batch in batches:
+            self.counters.lap("transform_seconds")  # a stage of one's own
             encoded = [sample["image"] for sample in batch.samples]
 
             def replace(number: int, batch: Batch = batch, encoded: list[memoryview] = encoded) -> NDArray[np.uint8]:
@@ -176,8 +195,29 @@ class Transform:
                 encoded[:] = [sample["image"] for sample in batch.samples]  # there may be another identity now
                 return image
 
-            batch.images, batch.masks = self.apply(encoded, batch.rng(0), replace)
+            images, visible = self._rooms(batch)
+            self.apply.decode(encoded, images, replace)
+            self.counters.lap("decode_seconds")
+            batch.images, batch.masks = images, self.apply.change(images, visible, batch.rng(0))
+            self.counters.lap("transform_seconds")
             yield batch
+
+    def _rooms(self, batch: Batch) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """Where its pixels go, and its masks: to where they go out, or to arrays that come back behind the stages."""
+        count, size, occlusion = len(batch.samples), self.apply.image_size, self.apply.occlusion
+        batch.slot = slot = self.room.claim()
+        stays = self.output == "uint8"
+        shape = count, size, size, 3
+        images = (slot.images if slot else np.empty(shape, np.uint8)) if stays else self._borrowed(batch, *shape)
+        if occlusion is None:
+            return images, None
+        if not stays or occlusion.mask_size is not None:
+            return images, self._borrowed(batch, count, size, size)
+        return images, slot.masks if slot else np.empty((count, size, size), np.uint8)
+
+    def _borrowed(self, batch: Batch, *shape: int) -> NDArray[np.uint8]:
+        batch.borrowed.append(array := self.room.borrow(*shape))
+        return array
 
 
 class Compose:
@@ -188,42 +228,70 @@ class Compose:
         channels: ``"rgb"`` or ``"bgr"``, as it wants its images.
         size: images of another are resized to it first.
         replacement: of images that cannot be decoded.
+        counters: where time is counted, that of decoding with it.
     """
 
     def __init__(
-        self, transform: Callable[[Image.Image], Any], channels: str, size: int, replacement: Replacement
+        self,
+        transform: Callable[[Image.Image], Any],
+        channels: str,
+        size: int,
+        replacement: Replacement,
+        counters: Counters,
     ) -> None:
-        self.transform, self.channels, self.size, self.replacement = transform, channels, size, replacement
+        self.transform, self.channels, self.size = transform, channels, size
+        self.replacement, self.counters = replacement, counters
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        _alone()
+        _settle()
         for batch in batches:
             batch.images, batch.masks = compose(batch, self.transform, self.channels, self.size, self.replacement)
+            self.counters.lap("transform_seconds")
             yield batch
 
 
 class Collate:
     """Batches -> ``(images, labels)`` or ``(images, labels, masks)``, as :class:`~wds_face.PKStream` describes them.
 
+    What lies in a slot goes out as :class:`~wds_face.stream.slots.Sent`, of which torch's loader makes that.
+
     Args:
         output: ``"float"`` or ``"uint8"``.
         channels: ``"rgb"`` or ``"bgr"``.
+        room: where batches are made.
         counters: where batches are counted.
     """
 
-    def __init__(self, output: str, channels: str, counters: Counters) -> None:
-        self.output, self.channels, self.counters = output, channels, counters
+    def __init__(self, output: str, channels: str, room: Room, counters: Counters) -> None:
+        self.output, self.channels, self.room, self.counters = output, channels, room, counters
 
-    def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[torch.Tensor, ...]]:
+    def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[torch.Tensor, ...] | Sent]:
         for batch in batches:
-            labels = torch.tensor([sample["cls"] for sample in batch.samples], dtype=torch.int64)
-            kinds = {type(made) for made in (batch.images, batch.masks) if made is not None}
-            tensors: tuple[torch.Tensor, ...]
-            if isinstance(batch.images, np.ndarray) and batch.images.dtype == np.uint8 and kinds == {np.ndarray}:
-                tensors = as_tensors(batch.images, cast("NDArray[Any]", batch.masks), self.output, self.channels)
-            elif kinds == {torch.Tensor}:
-                tensors = tuple(made for made in (batch.images, batch.masks) if isinstance(made, torch.Tensor))
-            else:
-                raise TypeError("a stage must leave images and masks arrays, uint8 images, or make both tensors")
+            self.counters.lap("transform_seconds")  # a stage of one's own
+            made = self._made(batch)
             self.counters.add("batches")
-            yield tensors[0], labels, *tensors[1:]
+            self.counters.lap("collate_seconds")
+            yield made
+            self.counters.lap("idle_seconds")
+
+    def _made(self, batch: Batch) -> tuple[torch.Tensor, ...] | Sent:
+        labels = np.array([sample["cls"] for sample in batch.samples], np.int64)
+        images, masks, slot = batch.images, batch.masks, batch.slot
+        if isinstance(images, np.ndarray) and images.dtype == np.uint8 and isinstance(masks, np.ndarray | None):
+            if slot is not None and not slot.fits(images, masks):  # a stage of one's own gave them another shape
+                images, masks = images.copy(), None if masks is None else masks.copy()
+                slot.free()
+                slot = None
+            made = finished(images, masks, self.output, self.channels, slot)
+            for array in batch.borrowed:
+                self.room.give_back(array)
+            if slot is not None:
+                slot.labels[:] = labels
+                return slot.send()
+            return as_tensors(made[0], labels, made[1])
+        if slot is not None:
+            slot.free()
+        tensors = [one for one in (images, masks) if isinstance(one, torch.Tensor)]
+        if len(tensors) != (images is not None) + (masks is not None) or not tensors:
+            raise TypeError("a stage must leave images and masks arrays, uint8 images, or make both tensors")
+        return tensors[0], torch.from_numpy(labels), *tensors[1:]

@@ -23,6 +23,7 @@ from wds_face.stream.loader import PKLoader
 from wds_face.stream.plan import cut_segments
 from wds_face.stream.position import Position
 from wds_face.stream.replacement import Replacement
+from wds_face.stream.slots import Part, Room
 from wds_face.stream.stages import Collate, Compose, Plan, Read, Transform
 from wds_face.transforms import Augmenter, Occlusion
 from wds_face.transforms.batch import BatchTransform
@@ -160,16 +161,18 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         # None where it costs nothing to read twice: from a disk
         self._buffer_bytes = None if cache is not None or index.store.local is not None else buffer_bytes
         self._replacement = replacement = Replacement(on_error, self.counters)
+        self.room, self.parts = Room(), None if transform else _parts(p * k, image_size, occlusion, output)
         stage: Transform | Compose
         if transform is None:
-            stage = Transform(BatchTransform(augmenter, occlusion, flip, image_size), replacement)
+            apply = BatchTransform(augmenter, occlusion, flip, image_size)
+            stage = Transform(apply, output, replacement, self.room, self.counters)
         else:
-            stage = Compose(transform, channels, image_size, replacement)
+            stage = Compose(transform, channels, image_size, replacement, self.counters)
         super().__init__(
             Plan(images, segments, int(seed), self.position, p=p, k=k, every=every, lanes=lanes, window=window),
             Read(index, rows, sums, segments, buffer_bytes=buffer_bytes, counters=self.counters, cache=cache),
             stage,
-            Collate(output, channels, self.counters),
+            Collate(output, channels, self.room, self.counters),
         )
 
     def __len__(self) -> int:
@@ -261,7 +264,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             num_workers=num_workers,
         )
 
-    def stats(self) -> dict[str, int]:
+    def stats(self) -> dict[str, int | float]:
         """What happened since the stream was made, in all workers; see :mod:`wds_face.stream.counters`."""
         return self.counters.totals()
 
@@ -283,3 +286,13 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         self.pipeline.insert(place, stage)
         if after == "read":
             self._replacement.stages.append(stage)
+
+
+def _parts(count: int, size: int, occlusion: Occlusion | None, output: str) -> list[Part]:
+    """The tensors of a batch, as they lie in memory."""
+    pixels = torch.float32 if output == "float" else torch.uint8
+    parts = [Part((count, size, size, 3), pixels), Part((count,), torch.int64)]
+    if occlusion is None:
+        return parts
+    cells = occlusion.mask_size
+    return [*parts, Part((count, cells, cells), torch.float32) if cells else Part((count, size, size), pixels)]

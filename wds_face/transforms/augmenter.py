@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import cv2
@@ -11,9 +12,12 @@ from wds_face.transforms.checks import between, probability
 from wds_face.transforms.forms import U8
 from wds_face.transforms.rect import ASPECT, cut, place
 from wds_face.transforms.resize import NEAREST, resize, sketch
-from wds_face.transforms.transform import Draws, Geometric
+from wds_face.transforms.transform import Draws, Floats, Geometric
 
 _LUMA = 0.299, 0.587, 0.114  # ITU-R BT.601, as PIL's "L"
+# Which of the draws says whether, how likely it is, and what is done with an image and all of its draws.
+Step = tuple[int, float, Callable[[U8, Draws], U8]]
+
 _CV2_FILTERS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
 
@@ -82,15 +86,28 @@ class Augmenter(Geometric):
         """The same as calling it: an image, or a pair of an image and its mask, in the form it came in."""
         return self(img)
 
+    def _steps(self) -> tuple[Step, ...]:
+        return (
+            (0, self.crop_prob, lambda image, draws: self._crop(image, draws[1:5])),
+            (5, self.photometric_prob, lambda image, draws: photometric(image, self.jitter, draws[6:9])),
+            (9, self.low_res_prob, lambda image, draws: self._low_resolution(image, draws[10:13])),
+        )
+
     def apply(self, image: U8, draws: Draws) -> U8:
         """uint8 [H, W, 3] of the same size; *image* itself if nothing is to be done."""
-        if draws[0] < self.crop_prob:
-            image = self._crop(image, draws[1:5])
-        if draws[5] < self.photometric_prob:
-            image = photometric(image, self.jitter, draws[6:9])
-        if draws[9] < self.low_res_prob:
-            image = self._low_resolution(image, draws[10:13])
+        for whether, prob, change in self._steps():
+            if draws[whether] < prob:
+                image = change(image, draws)
         return image
+
+    def apply_all(self, images: U8, draws: Floats) -> None:
+        """Change uint8 [N, H, W, 3] in place, each as :meth:`apply` does with its row of *draws* [N, :attr:`draws`].
+
+        One step after the other: its code is in the processor's cache then.
+        """
+        for whether, prob, change in self._steps():
+            for number in np.flatnonzero(draws[:, whether] < prob).tolist():
+                images[number] = change(images[number], draws[number].tolist())
 
     def move(self, plane: Any, draws: Draws, *, mask: bool = False) -> Any:
         """See :meth:`Geometric.move`."""
@@ -120,20 +137,20 @@ class _AdaFace(Augmenter):
     crop_scale = (0.2, 1.0)  # of the area
     low_res_scale = (0.2, 1.0)
 
-    def apply(self, image: U8, draws: Draws) -> U8:
-        if draws[0] < self.crop_prob:
-            box = cut(image.shape, self.crop_scale, ASPECT, draws[1:5])
-            padded = np.zeros_like(image)
-            padded[box] = image[box]
-            image = padded
-        if draws[9] < self.low_res_prob:
-            high, wide = self._small(image, draws[10])
-            down, up = (_CV2_FILTERS[int(draw * len(_CV2_FILTERS))] for draw in draws[11:13])
-            small = cv2.resize(image, (wide, high), interpolation=down)
-            image = cv2.resize(small, image.shape[1::-1], interpolation=up)  # type: ignore[assignment]
-        if draws[5] < self.photometric_prob:
-            image = photometric(image, self.jitter, draws[6:9])
-        return image
+    def _steps(self) -> tuple[Step, ...]:
+        crop, light, resolution = super()._steps()
+        return crop, resolution, light
+
+    def _crop(self, plane: Any, draws: Draws, interpolation: int = cv2.INTER_LINEAR) -> Any:
+        box = cut(plane.shape, self.crop_scale, ASPECT, draws)
+        padded = np.zeros_like(plane)
+        padded[box] = plane[box]
+        return padded
+
+    def _low_resolution(self, image: U8, draws: Draws) -> Any:
+        high, wide = self._small(image, draws[0])
+        down, up = (_CV2_FILTERS[int(draw * len(_CV2_FILTERS))] for draw in draws[1:3])
+        return cv2.resize(cv2.resize(image, (wide, high), interpolation=down), image.shape[1::-1], interpolation=up)
 
     def move(self, plane: Any, draws: Draws, *, mask: bool = False) -> Any:
         return plane if mask else self.apply(plane, draws)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import cv2
 import numpy as np
@@ -74,34 +73,52 @@ class BatchTransform:
         Args:
             encoded: the images.
             rng: of all choices.
+            replace: see :meth:`decode`.
+
+        Raises:
+            UndecodableError: see :meth:`decode`.
+        """
+        shape = len(encoded), self.image_size, self.image_size
+        images = np.empty((*shape, 3), np.uint8)
+        self.decode(encoded, images, replace)
+        return images, self.change(images, None if self.occlusion is None else np.empty(shape, np.uint8), rng)
+
+    def decode(self, encoded: Sequence[Buffer], images: U8, replace: Callable[[int], U8] | None = None) -> None:
+        """Fill in *images*, uint8 RGB [N, H, W, 3].
+
+        Args:
+            encoded: the images.
+            images: where they go.
             replace: called with the number of one that is no image, returns what comes in its place, uint8 RGB.
 
         Raises:
             UndecodableError: one is no image, and there is no *replace*; ``number`` says which.
         """
-        size, count = self.image_size, len(encoded)
-        images = np.empty((count, size, size, 3), np.uint8)
-        drawn = rng.random((count, self.draws))
-        for number, draws in enumerate(drawn[:, : self._split + 1].tolist()):
-            row = images[number]
+        for number, row in enumerate(images):
             image = decode(encoded[number], row)
             if image is None:
                 if replace is None:
                     raise UndecodableError(number)
                 image = replace(number)
-            if image.shape != row.shape:
-                image = cast(U8, resize(image, size, size))
-            if self.augmenter is not None:
-                image = self.augmenter.apply(image, draws)
-            if draws[self._split] < self.flip:
-                cv2.flip(image, 1, dst=row)
-            elif image is not row:
-                row[...] = image
-        if self.occlusion is None:
-            return images, None
-        masks: U8 | F32 = np.full((count, size, size), 255, np.uint8)
+            if image is not row:
+                row[...] = resize(image, *row.shape[:2])
+
+    def change(self, images: U8, masks: U8 | None, rng: np.random.Generator) -> U8 | F32 | None:
+        """Augment, flip and occlude *images* in place, and fill in *masks*, uint8 [N, H, W]; what they come to.
+
+        One transform after the other: its code is in the cache then, and that of OpenCV is large.
+        """
+        drawn = rng.random((len(images), self.draws))
+        if self.augmenter is not None:
+            self.augmenter.apply_all(images, drawn[:, : self._split])
+        for number in np.flatnonzero(drawn[:, self._split] < self.flip).tolist():
+            image = images[number]
+            cv2.flip(image, 1, dst=image)
+        if self.occlusion is None or masks is None:
+            return None
         drawn = drawn[:, self._split + 1 :]
-        self.occlusion.occlude(images, masks, drawn)  # type: ignore[arg-type]
-        if self.occlusion.mask_size is not None:
-            masks = self.occlusion.shrink(masks, self.occlusion.mask_size, drawn)  # type: ignore[arg-type]
-        return images, masks
+        masks.fill(255)
+        self.occlusion.occlude(images, masks, drawn)
+        return (
+            masks if self.occlusion.mask_size is None else self.occlusion.shrink(masks, self.occlusion.mask_size, drawn)
+        )

@@ -1,0 +1,216 @@
+"""Shared memory in which workers make batches: it crosses to the main process once, and comes back to be used again.
+
+What torch does for each batch instead, fresh shared memory, a copy into it and the faults of its pages on both sides,
+takes as long as decoding a JPEG.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Sequence
+from itertools import count
+from math import prod
+from multiprocessing.reduction import DupFd
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary, finalize
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import get_worker_info
+
+Array = NDArray[Any]
+
+#: Elsewhere than on Linux batches take torch's way.
+AVAILABLE = hasattr(os, "memfd_create")
+
+_PAGE, _LINE = 4096, 64
+
+# A slot is claimed and sent by its worker, and taken by the main process.
+_FREE, _CLAIMED, _SENT, _TAKEN = range(4)
+
+_numbers = count()
+_slots: WeakValueDictionary[int, Slots] = WeakValueDictionary()
+
+
+class Part(NamedTuple):
+    """A tensor of a batch."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def used(self) -> int:
+        """Bytes."""
+        return prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes up to the next cache line."""
+        return -(-self.used // _LINE) * _LINE
+
+
+class Slots:
+    """Room for so many batches of each worker, of pages that are there once they were used.
+
+    Args:
+        parts: of a batch: images, labels and maybe masks.
+        workers: processes.
+        each: slots of a worker.
+    """
+
+    def __init__(self, parts: Sequence[Part], workers: int, each: int) -> None:
+        self._parts, self._each = tuple(parts), each
+        self._size = -(-sum(part.nbytes for part in parts) // _PAGE) * _PAGE
+        self._head = -(-workers * each // _PAGE) * _PAGE
+        self.number = next(_numbers)
+        file = os.memfd_create(f"wds_face {self.number}")
+        os.ftruncate(file, self._head + workers * each * self._size)
+        self._map(file)
+        _slots[self.number] = self
+
+    def _map(self, file: int) -> None:
+        self._file, self._memory = file, mmap.mmap(file, 0)
+        self._states: NDArray[np.uint8] = np.frombuffer(self._memory, np.uint8, self._head)
+        finalize(self, os.close, file)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # for a worker that is spawned; one that is forked has it all
+        return {**self.__dict__, "_memory": None, "_states": None, "_file": DupFd(self._file)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._map(state["_file"].detach())
+
+    def begin(self, worker: int) -> None:
+        """A worker begins anew: what it claimed and never sent is free."""
+        own = self._states[worker * self._each : (worker + 1) * self._each]
+        own[own == _CLAIMED] = _FREE
+
+    def claim(self, worker: int) -> Slot | None:
+        """A slot of a worker, the first that is free, so that no more pages are used than must be; None if none is."""
+        for number in range(worker * self._each, (worker + 1) * self._each):
+            if self._states[number] == _FREE:
+                self._states[number] = _CLAIMED
+                return Slot(self, number)
+        return None
+
+    @property
+    def waiting(self) -> int:
+        """Batches that were made and not taken yet."""
+        return int(np.count_nonzero(self._states == _SENT))
+
+    def memory(self, number: int) -> NDArray[np.uint8]:
+        """The bytes of a slot."""
+        return np.frombuffer(self._memory, np.uint8, self._size, self._head + number * self._size)
+
+    def tensors(self, memory: NDArray[np.uint8]) -> list[torch.Tensor]:
+        """What lies in the bytes of a slot: views of one storage, which keeps *memory* while one of them is there."""
+        whole, tensors, at = torch.from_numpy(memory), [], 0
+        for part in self._parts:
+            tensors.append(whole[at : at + part.used].view(part.dtype).view(part.shape))
+            at += part.nbytes
+        return tensors
+
+    def take(self, number: int) -> list[torch.Tensor]:
+        """The tensors of a slot, for the main process, which gives it back by dropping them."""
+        memory = self.memory(number)
+        self._states[number] = _TAKEN
+        finalize(memory, _give_back, self._states, number, os.getpid()).atexit = False
+        return self.tensors(memory)
+
+    def send(self, number: int) -> None:
+        """A slot is full."""
+        self._states[number] = _SENT
+
+    def free(self, number: int) -> None:
+        """A slot is not needed after all."""
+        self._states[number] = _FREE
+
+
+def _give_back(states: NDArray[np.uint8], number: int, pid: int) -> None:
+    if pid == os.getpid():  # a fork has references of its own, and nothing to give back
+        states[number] = _FREE
+
+
+class Slot:
+    """Room for one batch, in a worker.
+
+    Attributes:
+        images, labels, masks: arrays to write to; there are no masks without an occlusion.
+    """
+
+    def __init__(self, slots: Slots, number: int) -> None:
+        self._slots, self._number = slots, number
+        arrays: list[Array] = [tensor.numpy() for tensor in slots.tensors(slots.memory(number))]
+        self.images, self.labels = arrays[:2]
+        self.masks = arrays[2] if len(arrays) > 2 else None
+
+    def fits(self, images: Array, masks: Array | None) -> bool:
+        """Whether a batch of these can go out in it."""
+        own = None if self.masks is None else self.masks.shape
+        return images.shape == self.images.shape and (None if masks is None else masks.shape) == own
+
+    def send(self) -> Sent:
+        """It is full: what goes through torch's queue in its place."""
+        self._slots.send(self._number)
+        return Sent(self._slots.number, self._number)
+
+    def free(self) -> None:
+        """It is not needed after all."""
+        self._slots.free(self._number)
+
+
+class Sent:
+    """A batch on its way to the main process: two numbers, which are its tensors when they are unpickled there."""
+
+    def __init__(self, slots: int, number: int) -> None:
+        self._numbers = slots, number
+
+    def __reduce__(self) -> Any:
+        return _taken, self._numbers
+
+
+def _taken(slots: int, number: int) -> tuple[torch.Tensor, ...]:
+    found = _slots.get(slots)
+    if found is None:
+        return ()  # the iteration is over, and nobody looks at it
+    images, labels, *masks = found.take(number)
+    return images.permute(0, 3, 1, 2), labels, *(mask[:, None] for mask in masks)
+
+
+class Room:
+    """Where the stages of a process make batches: in slots, if a loader gave it some, and in arrays that come again.
+
+    Attributes:
+        slots: of all workers.
+    """
+
+    def __init__(self) -> None:
+        self.slots: Slots | None = None
+        self._spare: list[NDArray[np.uint8]] = []
+
+    def begin(self) -> None:
+        """This worker begins an iteration."""
+        if self.slots is not None and (worker := get_worker_info()) is not None:
+            self.slots.begin(worker.id)
+
+    def claim(self) -> Slot | None:
+        """A slot for a batch; None if there is none, and the batch takes torch's way."""
+        worker = get_worker_info()
+        return None if self.slots is None or worker is None else self.slots.claim(worker.id)
+
+    def borrow(self, *shape: int) -> NDArray[np.uint8]:
+        """An array of any content: one that was given back, if there is one."""
+        for number, array in enumerate(self._spare):
+            if array.shape == shape:
+                return self._spare.pop(number)
+        return np.empty(shape, np.uint8)
+
+    def give_back(self, array: NDArray[np.uint8]) -> None:
+        """Nobody needs an array any more that was borrowed."""
+        self._spare.append(array)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_spare": []}
