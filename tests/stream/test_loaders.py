@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
+import weakref
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import webdataset as wds
@@ -115,6 +119,57 @@ def test_workers_after_the_main_process_streamed(shards: str, whole: list[Step])
     stream = masked(shards, **OPTIONS)
     assert sums(steps(stream, dict)) == sums(whole)  # type: ignore[arg-type]
     assert sums(steps(stream.loader(2), dict)) == sums(whole)
+
+
+def test_workers_after_opencv_had_threads(shards: str, whole: list[Step]) -> None:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 0)
+    try:
+        assert sums(steps(masked(shards, **OPTIONS).loader(1, timeout=60), dict)) == sums(whole)
+    finally:
+        cv2.setNumThreads(before)
+
+
+def test_workers_end_with_the_loader(shards: str) -> None:
+    loader = masked(shards, **OPTIONS).loader(1, persistent_workers=True)
+    next(iter(loader))
+    gc.collect()
+    gone, _ = weakref.ref(loader), gc.disable()
+    try:
+        del loader
+        assert gone() is None, "without the garbage collector"
+    finally:
+        gc.enable()
+
+
+def test_batches_that_are_kept(shards: str, whole: list[Step]) -> None:
+    loader = masked(shards, **OPTIONS).loader(2)
+    kept = list(loader)  # more than there are slots
+    assert [tuple(labels.tolist()) for _, labels, _ in kept] == [step.labels for step in whole]
+    for batch in kept:
+        for tensor in batch:
+            tensor.zero_()
+    again = list(loader)
+    assert sums(steps(again, dict)) == sums(whole)  # type: ignore[arg-type]
+    assert all(not tensor.any() for batch in kept for tensor in batch), "they are the loop's own"
+
+
+def test_batches_come_in_memory_that_came_before(shards: str, whole: list[Step]) -> None:
+    loader = masked(shards, **OPTIONS).loader(1)
+    places, found = set(), []
+    for images, labels, masks in loader:
+        places.add(images.data_ptr())
+        found.append(labels[::3].tolist())
+        del images, labels, masks
+    assert len(places) < len(found) / 2
+    batches = iter(loader)
+    one = next(batches)
+    image, place = one[0][0], one[0].data_ptr()
+    before = image.clone()
+    del one
+    assert place not in {images.data_ptr() for images, _, _ in batches}
+    assert image.equal(before), "one image of a batch keeps it"
 
 
 def test_pinned_memory(shards: str, whole: list[Step]) -> None:

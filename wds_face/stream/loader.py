@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakMethod
 
 from torch.utils.data import DataLoader, default_convert
 
@@ -30,7 +31,13 @@ class PKLoader(DataLoader[Any]):
 
     def __init__(self, stream: PKStream, **options: Any) -> None:
         super().__init__(stream, **options)
-        cast("Any", self.sampler).set_epoch = self.set_epoch  # torch's own for streams, which does nothing with it
+        method = WeakMethod(self.set_epoch)  # the sampler must not keep the loader, whose workers end with it
+
+        def set_epoch(epoch: int) -> None:
+            if (found := method()) is not None:
+                found(epoch)
+
+        cast("Any", self.sampler).set_epoch = set_epoch  # torch's own for streams, which does nothing with it
 
     @property
     def stream(self) -> PKStream:

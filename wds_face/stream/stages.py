@@ -161,7 +161,7 @@ def _settle() -> None:
     again and again, which takes as long as reading.
     """
     if get_worker_info() is not None:
-        cv2.setNumThreads(1)
+        cv2.setNumThreads(0)  # with 1, one that was forked waits for the parent's threads for ever
         if not gc.get_freeze_count():
             gc.freeze()
             atexit.register(gc.unfreeze)

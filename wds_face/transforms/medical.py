@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -14,8 +14,10 @@ from wds_face.transforms.checks import probability
 from wds_face.transforms.forms import U8
 from wds_face.transforms.paste import mean_colors, paste
 from wds_face.transforms.placement import CASIA_WEBFACE, Floats, Ints, Placement, Point, checked_points
-from wds_face.transforms.textures import TURNS, Texture, built_in_kinds, level_numbers, level_sizes, read_kinds
+from wds_face.transforms.textures import TURNS, Atlas, built_in_kinds, level_numbers, read_kinds
 from wds_face.transforms.transform import Occlusion
+
+_BUILT = frozenset({"kinds", "_textures", "_sizes", "_atlas", "_palettes"})  # of the pictures, when it is made
 
 _GREY = 3.0  # a face whose mean colours differ by less is a grey photograph
 _SKIN = 150.0  # the grey value of a face under which masks have the brightness they are drawn in
@@ -74,12 +76,15 @@ class MedicalMaskOcclusion(Occlusion):
         self.kinds = built_in_kinds() if mask_path is None else tuple(read_kinds(mask_path))
         self._textures = [kind.turned(turn) for kind in self.kinds for turn in range(len(TURNS))]
         self._sizes = np.array([texture.size for texture in self._textures])
+        self._atlas = Atlas(self._textures)
+        colored = [texture.palette[:, :: 1 if channels == "rgb" else -1] for texture in self._textures]
+        self._palettes = np.array([*colored, *(_grey(texture.palette) for texture in self._textures)])
 
     def __reduce__(self) -> Any:
         if self.mask_path is not None:
             return super().__reduce__()
         # Without the 20 MB of the masks that the package has: another process reads them itself.
-        state = {name: value for name, value in self.__dict__.items() if name not in {"kinds", "_textures", "_sizes"}}
+        state = {name: value for name, value in self.__dict__.items() if name not in _BUILT}
         return type(self), (), state
 
     def occlude(self, images: U8, masks: U8, draws: Floats) -> None:
@@ -95,31 +100,19 @@ class MedicalMaskOcclusion(Occlusion):
         textures = len(TURNS) * (columns[1] * len(self.kinds)).astype(np.int64) + places.turn
         sizes = self._sizes[textures]
         levels = level_numbers(sizes, places.height, places.width)
-        affines = places.affine(level_sizes(sizes, levels))
+        there = self._atlas.places(textures, levels)
         # Texture by texture, so that each is fetched into the cache once for all images that show it.
-        for some in _alike(textures, grey, levels):
-            texture, level = self._textures[textures[some[0]]], int(levels[some[0]])
-            palette = _palette(texture, "grey" if grey[some[0]] else self.channels)
-            texels = texture.level(level)
-            paste(images, masks, texels, palette, which[some], affines[some], places.rows[some], gains[some])
+        order = np.argsort(there[:, 0], kind="stable")
+        affines = places.affine(there[:, 1:].astype(np.float64))
+        looks = textures + len(self._textures) * grey
+        paste(
+            images, masks, self._atlas.texels, there, self._palettes, order, which, looks, affines, places.rows, gains
+        )
 
 
-def _alike(*keys: npt.NDArray[Any]) -> list[Ints]:
-    """The positions at which all of *keys*, [M] each, are the same, group by group."""
-    if len(keys[0]) == 1:
-        return [np.zeros(1, np.int64)]
-    order = np.lexsort(keys)
-    edges = np.zeros(len(order) - 1, bool)
-    for key in keys:
-        edges |= np.diff(key[order]) != 0
-    return np.split(order, np.flatnonzero(edges) + 1)
-
-
-def _palette(texture: Texture, look: str) -> U8:
-    if look == "grey":
-        luma = cv2.cvtColor(texture.palette[None], cv2.COLOR_RGB2GRAY)
-        return np.ascontiguousarray(cv2.cvtColor(luma, cv2.COLOR_GRAY2RGB)[0], np.uint8)
-    return texture.palette if look == "rgb" else np.ascontiguousarray(texture.palette[:, ::-1])
+def _grey(palette: U8) -> U8:
+    luma = cv2.cvtColor(palette[None], cv2.COLOR_RGB2GRAY)
+    return cast(U8, cv2.cvtColor(luma, cv2.COLOR_GRAY2RGB)[0])
 
 
 def _gains(skins: Floats, grey: npt.NDArray[np.bool_], draws: Floats, channels: str) -> Ints:

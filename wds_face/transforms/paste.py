@@ -37,31 +37,40 @@ def mean_colors(images, which, boxes):  # type: ignore[no-untyped-def]
     return means
 
 
-@compiled("void(u1[:,:,:,::1], u1[:,:,::1], u2[:,::1], u1[:,::1], i8[::1], f8[:,::1], i8[:,::1], i8[:,::1])")
+@compiled(
+    "void(u1[:,:,:,::1], u1[:,:,::1], u2[::1], i8[:,::1], u1[:,:,::1], i8[::1], i8[::1], i8[::1], f8[:,::1],"
+    "i8[:,::1], i8[:,::1])"
+)
 def paste(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0917 (numba inlines no helpers, takes no keywords)
-    images, masks, texels, palette, which, affines, rows, gains
+    images, masks, texels, places, palettes, order, which, looks, affines, rows, gains
 ):
-    """Draw a texture over images, blended by its alpha, and set masks to 0 where its alpha is above 128.
+    """Draw textures over images, blended by their alpha, and set masks to 0 where that is above 128.
 
     Args:
         images: uint8 [N, H, W, 3], changed in place.
         masks: uint8 [N, H, W], changed in place.
-        texels: uint16 [h + 2, w + 2], 256 times alpha plus the number in the palette, in a transparent border of one.
-        palette: uint8 [256, 3].
+        texels: uint16, of all textures, 256 times alpha plus the number in the palette, each with a transparent border
+            of one: see :class:`~wds_face.transforms.textures.Atlas`.
+        places: int64 [M, 3], of the texture of each: where it begins, and its height and width, without the border.
+        palettes: uint8 [P, 256, 3].
+        order: int64 [M], in which they are drawn.
         which: int64 [M], the images.
+        looks: int64 [M], the palettes.
         affines: float64 [M, 6], (xx, xy, x0, yx, yy, y0): the pixel at (column, row) shows the texel at (xx * column
             + xy * row + x0, yx * column + yy * row + y0), rounded down and counted without the border.
         rows: int64 [M, 2], the first row to look at and the one after the last, within the image.
         gains: int64 [M, 3], 256 times what colours are multiplied by.
     """
-    high, wide = texels.shape[0] - 2, texels.shape[1] - 2
-    colors = np.empty((256, 3), np.uint8)
-    for m in range(len(which)):
-        image, mask = images[which[m]], masks[which[m]]
+    colors = np.empty(256, np.uint32)
+    for m in order:
+        image, mask, palette = images[which[m]], masks[which[m]], palettes[looks[m]]
+        begin, high, wide = places[m, 0], places[m, 1], places[m, 2]
+        texture = texels[begin : begin + (high + 2) * (wide + 2)].reshape(high + 2, wide + 2)
         xx, xy, x0, yx, yy, y0 = affines[m]
-        for color in range(256):
-            for channel in range(3):
-                colors[color, channel] = min(255, (palette[color, channel] * gains[m, channel]) >> 8)
+        red, green, blue = gains[m]
+        for number in range(256):
+            first, second, third = palette[number, 0] * red, palette[number, 1] * green, palette[number, 2] * blue
+            colors[number] = min(255, first >> 8) | min(255, second >> 8) << 8 | min(255, third >> 8) << 16
         step_x, step_y = int(xx * 65536), int(yx * 65536)  # 16.16 fixed point
         for row in range(rows[m, 0], rows[m, 1]):
             # The columns at which the texel lies within the texture: 0 <= slope * column + start < size in x and y.
@@ -81,20 +90,21 @@ def paste(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0917 (numba inli
             pixels, visible = image[row], mask[row]
             for column in range(first, last):
                 at = np.uintp(column)  # unsigned: numba counts signed ones from the end where they are negative
-                texel = texels[np.uintp(y >> 16), np.uintp(x >> 16)]
+                texel = texture[np.uintp(y >> 16), np.uintp(x >> 16)]
                 x += step_x
                 y += step_y
-                alpha, entry = texel >> 8, np.uintp(texel & 255)
+                alpha = texel >> 8
                 if alpha == 0:
                     continue
+                color = colors[np.uintp(texel & 255)]
                 if alpha == 255:
-                    pixels[at, 0] = colors[entry, 0]
-                    pixels[at, 1] = colors[entry, 1]
-                    pixels[at, 2] = colors[entry, 2]
+                    pixels[at, 0] = color & 255
+                    pixels[at, 1] = color >> 8 & 255
+                    pixels[at, 2] = color >> 16
                     visible[at] = 0
                 else:
                     for channel in range(3):
-                        mixed = colors[entry, channel] * alpha + pixels[at, channel] * (255 - alpha)
+                        mixed = (color >> 8 * channel & 255) * alpha + pixels[at, channel] * (255 - alpha)
                         pixels[at, channel] = (mixed * 257 + 32768) >> 16  # / 255, rounded
                     if alpha > 128:
                         visible[at] = 0

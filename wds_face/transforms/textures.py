@@ -44,7 +44,6 @@ class Texture:
         self.size = rgba.shape[:2]  #: height and width
         self._premultiplied = rgba.copy()
         self._premultiplied[..., :3] = np.rint(rgba[..., :3] * (rgba[..., 3:] / np.float32(255)))
-        self._levels: dict[int, Texels] = {}
         small = -max(0, math.ceil(math.log(max(self.size) / 256, _STEP)))  # large enough to choose colours from
         self._palette = Image.fromarray(self._scaled(small)[0]).quantize(256, Image.Quantize.MEDIANCUT)
         numbers = np.array(self._palette.getpalette(), np.uint8)
@@ -52,15 +51,13 @@ class Texture:
         self.palette.reshape(-1)[: len(numbers)] = numbers
 
     def level(self, number: int) -> Texels:
-        """A level of the size that :func:`level_sizes` says, for ``paste``.
+        """A level of the size that :func:`level_sizes` says.
 
         uint16 [h + 2, w + 2], 256 times alpha plus the number in the palette, in a transparent border of one.
         """
-        if number not in self._levels:
-            color, alpha = self._scaled(number)
-            numbers = Image.fromarray(color).quantize(palette=self._palette, dither=Image.Dither.NONE)
-            self._levels[number] = np.pad(alpha.astype(np.uint16) << 8 | np.asarray(numbers), 1)
-        return self._levels[number]
+        color, alpha = self._scaled(number)
+        numbers = Image.fromarray(color).quantize(palette=self._palette, dither=Image.Dither.NONE)
+        return np.pad(alpha.astype(np.uint16) << 8 | np.asarray(numbers), 1)
 
     def _scaled(self, number: int) -> tuple[U8, U8]:
         """RGB and alpha of a level; where it is transparent, the mean colour."""
@@ -72,6 +69,42 @@ class Texture:
         seen = color * 255 / np.maximum(alpha, 1)
         seen = np.where(alpha < 1, color.sum((0, 1)) * 255 / max(alpha.sum(), 1), seen)
         return np.clip(np.rint(seen), 0, 255).astype(np.uint8), np.rint(alpha[..., 0]).astype(np.uint8)
+
+
+class Atlas:
+    """The levels of some textures, as far as they were asked for, one behind the other for ``paste``.
+
+    Attributes:
+        texels: uint16, of all of them.
+    """
+
+    def __init__(self, textures: Sequence[Texture]) -> None:
+        self._textures = textures
+        self._places: Ints = np.full((len(textures), 1, 3), -1)
+        self.texels: Texels = np.empty(0, np.uint16)
+        self._used = 0
+
+    def places(self, textures: Ints, levels: Ints) -> Ints:
+        """int64 [M, 3], of textures [M] at levels [M]: where each begins, and its height and width without border."""
+        if -levels.min(initial=0) >= self._places.shape[1]:
+            more = np.full((len(self._textures), 1 - levels.min() - self._places.shape[1], 3), -1)
+            self._places = np.concatenate([self._places, more], 1)
+        found: Ints = self._places[textures, -levels]
+        if found[:, 0].min(initial=0) >= 0:
+            return found
+        for texture, level in zip(textures.tolist(), levels.tolist(), strict=True):
+            if self._places[texture, -level, 0] < 0:
+                self._places[texture, -level] = self._added(self._textures[texture].level(level))
+        return self.places(textures, levels)
+
+    def _added(self, level: Texels) -> tuple[int, int, int]:
+        begin, self._used = self._used, self._used + level.size
+        if self._used > len(self.texels):
+            more = np.empty(max(self._used, 2 * len(self.texels)), np.uint16)
+            more[:begin] = self.texels[:begin]
+            self.texels = more
+        self.texels[begin : self._used] = level.ravel()
+        return begin, level.shape[0] - 2, level.shape[1] - 2
 
 
 def level_numbers(sizes: Ints, heights: Floats, widths: Floats) -> Ints:
