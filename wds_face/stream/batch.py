@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,34 +20,92 @@ _PURPOSE = 1000
 Sample = dict[str, Any]
 
 
-@dataclass
+class Found(NamedTuple):
+    """The k images of one identity in the bytes of a segment.
+
+    Attributes:
+        view: the bytes.
+        places: of each image, its first byte and end, and those of its key.
+        keys: the keys instead, where they do not stand in the bytes.
+    """
+
+    view: memoryview
+    places: list[list[int]]
+    keys: list[str] | None
+    url: str
+    label: int
+
+    def samples(self) -> list[Sample]:
+        """They as samples."""
+        keys = self.keys or [str(self.view[key:stem], "utf-8", "surrogateescape") for _, _, key, stem in self.places]
+        return [
+            {"__key__": key, "__url__": self.url, "image": self.view[data:stop], "cls": self.label}
+            for key, (data, stop, _, _) in zip(keys, self.places, strict=True)
+        ]
+
+
 class Batch:
     """One batch on its way. Each stage fills in what it makes.
+
+    Arrays are a batch's own until it has passed the last stage, then others are written to the same memory: copy what
+    is to stay.
 
     Attributes:
         entropy: seed, epoch and number of the batch: what all that is random about it comes from.
         groups: :data:`~wds_face.stream.plan.GROUP` ``[p]``: the identities, by their rows.
         chosen: int64 ``[p, k]``: which of their images.
-        samples: p * k of them, identity by identity.
         images: uint8 ``[p * k, size, size, 3]``, RGB; or what a ``transform`` made of them, stacked.
         masks: of an occlusion: uint8 ``[p * k, size, size]`` or float32 ``[p * k, n, n]``; or as *transform* made them.
         reader: finds other images, where one has to be replaced.
         slot: shared memory for it to go out in.
         borrowed: arrays that others use when it has gone out.
-
-    Arrays are a batch's own until it has passed the last stage, then others are written to the same memory: copy what
-    is to stay.
     """
 
-    entropy: tuple[int, int, int]
-    groups: NDArray[Any]
-    chosen: NDArray[np.int64]
-    samples: list[Sample] = field(default_factory=list)
     images: NDArray[np.uint8] | torch.Tensor | None = None
     masks: NDArray[Any] | torch.Tensor | None = None
-    reader: Reader | None = None
     slot: Slot | None = None
-    borrowed: list[NDArray[np.uint8]] = field(default_factory=list)
+
+    def __init__(
+        self,
+        entropy: tuple[int, int, int],
+        groups: NDArray[Any],
+        chosen: NDArray[np.int64],
+        samples: list[Sample] | None = None,
+        reader: Reader | None = None,
+    ) -> None:
+        self.entropy, self.groups, self.chosen, self.reader = entropy, groups, chosen, reader
+        self.borrowed: list[NDArray[np.uint8]] = []
+        self._samples, self._found = samples, list[Found]()
+
+    @property
+    def samples(self) -> list[Sample]:
+        """p * k samples, identity by identity: made when they are first looked at, which takes time."""
+        if self._samples is None:
+            self._samples = [sample for found in self._found for sample in found.samples()]
+            self._found = []
+        return self._samples
+
+    @samples.setter
+    def samples(self, samples: list[Sample]) -> None:
+        self._samples, self._found = samples, []
+
+    def found(self, found: list[Found]) -> None:
+        """Where its samples are, group by group."""
+        self._samples, self._found = None, found
+
+    @property
+    def encoded(self) -> list[memoryview]:
+        """The images of its samples."""
+        if self._samples is not None:
+            return [sample["image"] for sample in self._samples]
+        return [found.view[data:stop] for found in self._found for data, stop, _, _ in found.places]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """int64 ``[p * k]``, the labels of its samples."""
+        if self._samples is not None:
+            return np.array([sample["cls"] for sample in self._samples], np.int64)
+        return np.repeat(np.array([found.label for found in self._found], np.int64), self.chosen.shape[1])
 
     @property
     def number(self) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wds_face.stream.batch import Batch, Sample
+from wds_face.stream.batch import Batch, Found, Sample
 from wds_face.stream.choice import choose
 from wds_face.stream.plan import GROUP
 from wds_face.stream.segments import Segments
@@ -43,29 +43,28 @@ class Reader:
         Raises:
             DatasetError: a shard is not what the index says.
         """
-        k = batch.chosen.shape[1]
         numbers = self.segments.find(batch.groups["row"])
         order = np.argsort(numbers, kind="stable")  # segment by segment
+        groups = order.tolist()
         numbers, rows = numbers[order], batch.groups["row"][order]
         self.segments.ranges.check(set(self._rows["shard"][rows].tolist()))
         within = batch.chosen[order] + (self._before[rows] - self._before[self.segments.cuts[numbers]])[:, None]
-        groups = zip(order.tolist(), self._rows["label"][rows].tolist(), within.tolist(), strict=True)
-        # No view of what was fetched stays, so that a segment that was dropped is gone.
-        image_of = bytes if self.segments.ranges.copied else memoryview
-        samples: list[Sample] = [{}] * within.size
+        labels, within = self._rows["label"][rows].tolist(), within.tolist()
+        found: list[Any] = [None] * len(rows)
         first = np.flatnonzero(np.diff(numbers, prepend=-1))
         for number, begin, end in zip(
             numbers[first].tolist(), first.tolist(), [*first[1:].tolist(), len(rows)], strict=True
         ):
             view, (places, keys, url) = self.segments.get(number)
-            found = places[within[begin:end]].tolist()
-            for (group, label, images), place in zip(islice(groups, end - begin), found, strict=True):
-                at = group * k
-                for image, (data, stop, key, stem) in zip(images, place, strict=True):
-                    name = keys[image] if keys else str(view[key:stem], "utf-8", "surrogateescape")
-                    samples[at] = {"__key__": name, "__url__": url, "image": image_of(view[data:stop]), "cls": label}
-                    at += 1
-        batch.samples, batch.reader = samples, self
+            spots = places[within[begin:end]].tolist()
+            for at in range(begin, end):
+                names = [keys[image] for image in within[at]] if keys else None
+                found[groups[at]] = Found(view, spots[at - begin], names, url, labels[at])
+        batch.found(found)
+        batch.reader = self
+        if self.segments.ranges.copied:  # no view of what was fetched stays, so that a segment that was dropped is gone
+            for sample in batch.samples:
+                sample["image"] = bytes(sample["image"])
 
     def _group(self, row: int, chosen: NDArray[np.int64]) -> list[Sample]:
         batch = Batch((0, 0, 0), np.array([(row, 0, True)], GROUP), chosen[None])

@@ -162,9 +162,8 @@ def _settle() -> None:
     """
     if get_worker_info() is not None:
         cv2.setNumThreads(0)  # with 1, one that was forked waits for the parent's threads for ever
-        if not gc.get_freeze_count():
-            gc.freeze()
-            atexit.register(gc.unfreeze)
+        gc.freeze()
+        atexit.register(gc.unfreeze)
 
 
 class Transform:
@@ -188,11 +187,11 @@ class Transform:
         self.room.begin()
         for batch in batches:
             self.counters.lap("transform_seconds")  # a stage of one's own
-            encoded = [sample["image"] for sample in batch.samples]
+            encoded = batch.encoded
 
             def replace(number: int, batch: Batch = batch, encoded: list[memoryview] = encoded) -> NDArray[np.uint8]:
                 image = self.replacement(batch, number)
-                encoded[:] = [sample["image"] for sample in batch.samples]  # there may be another identity now
+                encoded[:] = batch.encoded  # there may be another identity now
                 return image
 
             images, visible = self._rooms(batch)
@@ -204,7 +203,7 @@ class Transform:
 
     def _rooms(self, batch: Batch) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """Where its pixels go, and its masks: to where they go out, or to arrays that come back behind the stages."""
-        count, size, occlusion = len(batch.samples), self.apply.image_size, self.apply.occlusion
+        count, size, occlusion = batch.chosen.size, self.apply.image_size, self.apply.occlusion
         batch.slot = slot = self.room.claim()
         stays = self.output == "uint8"
         shape = count, size, size, 3
@@ -275,7 +274,7 @@ class Collate:
             self.counters.lap("idle_seconds")
 
     def _made(self, batch: Batch) -> tuple[torch.Tensor, ...] | Sent:
-        labels = np.array([sample["cls"] for sample in batch.samples], np.int64)
+        labels = batch.labels
         images, masks, slot = batch.images, batch.masks, batch.slot
         if isinstance(images, np.ndarray) and images.dtype == np.uint8 and isinstance(masks, np.ndarray | None):
             if slot is not None and not slot.fits(images, masks):  # a stage of one's own gave them another shape

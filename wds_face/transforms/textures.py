@@ -26,6 +26,7 @@ TURNS = ("front", "left", "right")  #: by :attr:`Placement.turn`
 
 _FILES = frozenset({".png", ".webp"})
 _STEP = 1.25  # between the levels of a pyramid
+_FAINT = 8  # alphas so near to 0 and 255 are: nobody sees it, and a third of the pixels to blend are of this kind
 _DENSITY = 2.0  # texels to a pixel, at least: with 1.5, one mask in 300 is more than a pixel off
 
 
@@ -68,7 +69,9 @@ class Texture:
         color, alpha = smooth[..., :3], smooth[..., 3:]
         seen = color * 255 / np.maximum(alpha, 1)
         seen = np.where(alpha < 1, color.sum((0, 1)) * 255 / max(alpha.sum(), 1), seen)
-        return np.clip(np.rint(seen), 0, 255).astype(np.uint8), np.rint(alpha[..., 0]).astype(np.uint8)
+        clear = np.rint(alpha[..., 0])
+        clear[clear < _FAINT], clear[clear > 255 - _FAINT] = 0, 255
+        return np.clip(np.rint(seen), 0, 255).astype(np.uint8), clear.astype(np.uint8)
 
 
 class Atlas:
