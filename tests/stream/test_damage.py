@@ -37,7 +37,7 @@ from wds_face import (
 )
 from wds_face.decoding import decode
 from wds_face.shards.tar import BLOCK, Member, walk
-from wds_face.stream.counters import COUNTS
+from wds_face.stream import counters
 
 #: Labels 0 to 11 with 5 images each, no two the same.
 COUNTS = {f"person {i:02d}": 5 for i in range(12)}
@@ -256,7 +256,7 @@ def test_what_replaces_an_image_goes_through_the_stages_before(shards: Path) -> 
     for (images, labels), (same, before) in zip(stream, plain, strict=True):
         assert torch.equal(labels, before + 1000)
         assert torch.equal(images, same)
-    for name in COUNTS:
+    for name in counters.COUNTS:
         assert stream.stats()[name] == plain.stats()[name], name
     assert stream.stats()["identities_replaced"] > 0
 

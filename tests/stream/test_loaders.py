@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import pickle
+import re
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -317,3 +319,40 @@ def test_mistakes_are_told_in_one_line(shards: str) -> None:
     sizes = iter([10, 12] * 20)
     with pytest.raises(TypeError, match=r"images of one shape, not \(3, 10, 10\) and \(3, 12, 12\)"):
         next(iter(PKStream(shards, 2, 2, transform=lambda image: torch.zeros(3, size := next(sizes), size))))
+
+
+def test_an_epoch_is_told(shards: str, whole: list[Step], caplog: pytest.LogCaptureFixture) -> None:
+    loader = masked(shards, **OPTIONS).loader(2, persistent_workers=True)
+    with caplog.at_level("INFO", logger="wds_face"):
+        for epoch in (0, 1):
+            loader.set_epoch(epoch)
+            for _ in loader:
+                pass
+        next(iter(loader))  # one that is left is not over
+    told = [record.message for record in caplog.records if "images/s" in record.message]
+    assert len(told) == 2
+    for epoch, line in enumerate(told):
+        start = f"{shards}: epoch {epoch}: {len(whole)} batches in "
+        assert re.fullmatch(
+            re.escape(start) + r"[\d.,]+ s, [\d,]+ images/s; the loop waited \d+% of the time; "
+            r"workers: read \d+%, decode \d+%, transform \d+%, collate \d+%, idle \d+%",
+            line,
+        ), line
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_where_time_goes(shards: str, whole: list[Step], workers: int) -> None:
+    loader = masked(shards, **OPTIONS).loader(workers)
+    begin = time.perf_counter()
+    for _ in loader:
+        time.sleep(0.02)
+    passed, stats = time.perf_counter() - begin, loader.stats()
+    assert stats["batches"] == stats["batches_taken"] == len(whole)
+    assert stats["train_seconds"] >= 0.02 * len(whole)
+    assert stats["train_seconds"] + stats["wait_seconds"] == pytest.approx(passed, rel=0.2)
+    assert all(stats[name] > 0 for name in ("read_seconds", "decode_seconds", "transform_seconds", "collate_seconds"))
+    spent = sum(stats[f"{name}_seconds"] for name in ("read", "decode", "transform", "collate", "idle"))
+    assert spent < 1.2 * max(1, workers) * passed
+    assert 0 <= stats["batches_ready"] <= 3 * workers * len(whole)
+    if workers:
+        assert stats["batches_ready"] > 0, "the loop is slow, so batches wait for it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -81,3 +82,24 @@ class Counters:
         """The sums over all workers, since the stream was made: counts, and times in seconds."""
         sums = dict(zip(_NAMES, self._table.sum(0).tolist(), strict=True))
         return {name: value / 1e9 if name in TIMES else value for name, value in sums.items()}
+
+
+def told(stats: Mapping[str, int | float], images: int, seconds: float) -> str:
+    """One line about an epoch.
+
+    Args:
+        stats: what was counted in it, see :meth:`Counters.totals`.
+        images: of a batch.
+        seconds: that it took.
+    """
+    taken, train, wait = stats["batches_taken"], stats["train_seconds"], stats["wait_seconds"]
+    work = sum(stats[name] for name in TIMES[:5]) or 1
+    shares = ", ".join(f"{name.removesuffix('_seconds')} {stats[name] / work:.0%}" for name in TIMES[:5])
+    said = [
+        f"{taken:,} batches in {seconds:,.1f} s, {taken * images / max(seconds, 1e-9):,.0f} images/s",
+        f"the loop waited {wait / (train + wait or 1):.0%} of the time",
+        f"workers: {shares}",
+    ]
+    events = "images_replaced", "identities_replaced", "bytes_fetched", "bytes_fetched_again", "bytes_cached", "retries"
+    counted = [f"{name.replace('_', ' ')} {stats[name]:,}" for name in events if stats[name]]
+    return "; ".join([*said, ", ".join(counted)] if counted else said)

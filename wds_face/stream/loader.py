@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
@@ -9,11 +10,14 @@ from weakref import WeakMethod
 
 from torch.utils.data import DataLoader, default_convert
 
+from wds_face.stream.counters import told
 from wds_face.stream.slots import AVAILABLE, Slots
 
 if TYPE_CHECKING:
     from wds_face.stream.stream import PKStream
 
+
+_log = logging.getLogger("wds_face")
 
 # Batches of each worker that the training loop may have at a time, before others take torch's slower way.
 _KEPT = 3
@@ -70,15 +74,17 @@ class PKLoader(DataLoader[Any]):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self._done = 0
         self.stream.position.take()
-        batches, add, clock = self._begun(), self.stream.counters.add, time.perf_counter_ns
-        slots, asked = self._slots, clock()
+        stream, add, clock = self.stream, self.stream.counters.add, time.perf_counter_ns
+        epoch, before, began = stream.epoch, self.stats(), clock()
+        batches, asked = self._begun(), clock()
+        slots = self._slots
         while True:
             ready = slots.waiting if slots else 0
             batch = next(batches, None)
             came = clock()
             add("wait_seconds", came - asked)
             if batch is None:
-                return
+                break
             add("batches_taken")
             add("batches_ready", ready)
             self._done += 1
@@ -86,6 +92,8 @@ class PKLoader(DataLoader[Any]):
             del batch  # or its slot would stay taken until the next one is there
             asked = clock()
             add("train_seconds", asked - came)
+        stats = {name: value - before[name] for name, value in self.stats().items()}
+        _log.info("%s: epoch %d: %s", stream.store, epoch, told(stats, stream.batch_size, (clock() - began) / 1e9))
 
     def _begun(self) -> Iterator[Any]:
         """torch's iteration, with slots for its workers if they are new."""

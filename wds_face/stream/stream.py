@@ -155,7 +155,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             **{"of": epoch, "p": p, "k": k, "seed": int(seed), "lanes": lanes, "window": window},
             "min_images": min_images,
         }
-        self._store, self._images, self._batches = index.store, images, epoch_length(images, p, k, every, lanes) * lanes
+        self.store, self._images, self._batches = index.store, images, epoch_length(images, p, k, every, lanes) * lanes
         nbytes = int(rows["nbytes"].sum())
         self._mixed = min(nbytes // lanes, nbytes // (len(segments) - 1) * window)
         # None where it costs nothing to read twice: from a disk
@@ -183,6 +183,11 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         for batch in super().__iter__():
             self.position.done += 1
             yield batch
+
+    @property
+    def batch_size(self) -> int:
+        """Images of a batch: p * k."""
+        return int(self._same["p"] * self._same["k"])
 
     @property
     def epoch(self) -> int:
@@ -249,9 +254,9 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
                 "batch_size and in_order=False are not for this loader: batches are made by p and k, in order"
             )
         plan = self.summary(num_workers)
-        _log.info("%s: %s", self._store, ", ".join(f"{name} {value}" for name, value in plan.items()))
+        _log.info("%s: %s", self.store, ", ".join(f"{name} {value}" for name, value in plan.items()))
         for said in advice(plan, self._buffer_bytes):
-            _log.warning("%s: %s", self._store, said)
+            _log.warning("%s: %s", self.store, said)
         return PKLoader(self, batch_size=None, num_workers=num_workers, **options)
 
     def summary(self, num_workers: int = 0) -> dict[str, int]:

@@ -1,0 +1,185 @@
+"""Shared memory for batches: what workers write is what the loop sees, and nobody writes to what somebody has."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wds_face.stream.slots import AVAILABLE, Part, Room, Slot, Slots
+
+pytestmark = pytest.mark.skipif(not AVAILABLE, reason="shared memory without a name, which only Linux has")
+
+PARTS = [Part((3, 5, 5, 3), torch.uint8), Part((3,), torch.int64), Part((3, 5, 5), torch.float32)]
+
+
+def fill(slot: Slot, value: int) -> bytes:
+    """What a worker puts into torch's queue."""
+    assert slot.masks is not None
+    slot.images[...], slot.labels[...], slot.masks[...] = value, 1000 + value, value / 4
+    return pickle.dumps(slot.send())
+
+
+def seen(batch: tuple[torch.Tensor, ...]) -> int:
+    images, labels, masks = batch
+    assert images.shape == (3, 3, 5, 5)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert masks.shape == (3, 1, 5, 5)
+    value = int(images[0, 0, 0, 0])
+    assert (images == value).all()
+    assert (labels == 1000 + value).all()
+    assert (masks == value / 4).all()
+    return value
+
+
+def test_a_batch_comes_as_it_was_written() -> None:
+    slots = Slots(PARTS, workers=2, each=2)
+    slot = slots.claim(1)
+    assert slot is not None
+    sent = fill(slot, 7)
+    assert slots.waiting == 1
+    assert seen(pickle.loads(sent)) == 7
+    assert slots.waiting == 0
+
+
+def test_a_slot_comes_back_when_nobody_has_any_of_its_tensors() -> None:
+    slots = Slots(PARTS, workers=1, each=1)
+    first = slots.claim(0)
+    assert first is not None
+    assert slots.claim(0) is None, "there is one"
+    images, labels, masks = pickle.loads(fill(first, 3))
+    del images, labels
+    assert slots.claim(0) is None
+    part = masks[1]
+    del masks
+    array = part.numpy()
+    del part
+    assert slots.claim(0) is None, "numpy has it"
+    assert (array == 0.75).all()
+    del array
+    assert slots.claim(0) is not None
+
+
+def test_what_was_not_sent_is_free_when_a_worker_begins_anew() -> None:
+    slots = Slots(PARTS, workers=2, each=2)
+    lost, sent, other = slots.claim(0), slots.claim(0), slots.claim(1)
+    assert lost is not None
+    assert sent is not None
+    assert other is not None
+    batch = fill(sent, 1)
+    slots.begin(0)
+    again = slots.claim(0)
+    assert again is not None
+    fill(again, 2)
+    assert slots.claim(0) is None
+    assert seen(pickle.loads(batch)) == 1
+
+
+def test_a_batch_of_an_iteration_that_is_over_is_nothing() -> None:
+    slots = Slots(PARTS, workers=1, each=1)
+    slot = slots.claim(0)
+    assert slot is not None
+    sent = fill(slot, 1)
+    del slots, slot
+    gc.collect()
+    assert pickle.loads(sent) == ()
+
+
+def test_batches_outlive_the_iteration() -> None:
+    slots = Slots(PARTS, workers=1, each=2)
+    slot = slots.claim(0)
+    assert slot is not None
+    batch = pickle.loads(fill(slot, 5))
+    del slots, slot
+    gc.collect()
+    assert seen(batch) == 5
+
+
+def test_files_are_closed() -> None:
+    before = os.listdir("/proc/self/fd")
+    for _ in range(5):
+        slots = Slots(PARTS, workers=2, each=3)
+        slot = slots.claim(0)
+        assert slot is not None
+        batch = pickle.loads(fill(slot, 5))
+        del slots, slot, batch
+    assert os.listdir("/proc/self/fd") == before
+
+
+def _worker(slots: Slots, value: int, queue: multiprocessing.Queue[bytes]) -> None:
+    slot = slots.claim(0)
+    assert slot is not None
+    queue.put(fill(slot, value))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_other_processes(method: str) -> None:
+    context = multiprocessing.get_context(method)
+    slots, queue = Slots(PARTS, workers=1, each=2), context.Queue()
+    process = context.Process(target=_worker, args=(slots, 9, queue))
+    process.start()
+    sent = queue.get(timeout=120)
+    process.join(120)
+    assert slots.waiting == 1
+    batch = pickle.loads(sent)
+    assert seen(batch) == 9
+    child = os.fork()
+    if not child:  # what a fork drops stays its parent's
+        del batch
+        gc.collect()
+        os._exit(0)
+    os.waitpid(child, 0)
+    kept = [slots.claim(0), slots.claim(0)]
+    assert kept[0] is not None
+    assert kept[1] is None
+    assert seen(batch) == 9
+
+
+def test_parts_do_not_overlap() -> None:
+    shapes = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple)
+    types = st.sampled_from([torch.uint8, torch.int64, torch.float32])
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.tuples(shapes, types), min_size=1, max_size=4), st.integers(1, 3), st.integers(1, 3))
+    def check(parts: list[tuple[tuple[int, ...], torch.dtype]], workers: int, each: int) -> None:
+        slots = Slots([Part(*part) for part in parts], workers, each)
+        arrays = [slots.tensors(slots.memory(number)) for number in range(workers * each)]
+        flat = [tensor for tensors in arrays for tensor in tensors]
+        for value, tensor in enumerate(flat):
+            tensor.fill_(value)
+        assert all((tensor == value).all() for value, tensor in enumerate(flat))
+        assert [(tuple(tensor.shape), tensor.dtype) for tensor in arrays[0]] == parts
+
+    check()
+
+
+def test_arrays_are_lent_by_shape() -> None:
+    room = Room()
+    one = room.borrow(2, 3)
+    room.give_back(one)
+    assert room.borrow(3, 2) is not one
+    assert room.borrow(2, 3) is one
+    assert room.borrow(2, 3) is not one
+    assert room.claim() is None, "there is no loader"
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    """Memory without a name goes with the last process that has it, however that ends."""
+    before = sorted(os.listdir("/dev/shm")) if Path("/dev/shm").is_dir() else []
+    child = os.fork()
+    if not child:
+        slots = Slots(PARTS, workers=1, each=1)
+        slot = slots.claim(0)
+        assert slot is not None
+        np.copyto(slot.images, 1)
+        os.kill(os.getpid(), 9)
+    os.waitpid(child, 0)
+    assert (sorted(os.listdir("/dev/shm")) if Path("/dev/shm").is_dir() else []) == before
