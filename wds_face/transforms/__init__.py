@@ -1,5 +1,9 @@
 """What happens to a face between decoding and the batch."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from wds_face.transforms.augmenter import Augmenter
 from wds_face.transforms.medical import MedicalMaskOcclusion
 from wds_face.transforms.patches import RandomErasing, RandomOcclusion, SyntheticOcclusionMask
@@ -7,7 +11,9 @@ from wds_face.transforms.placement import ARCFACE_112, CASIA_WEBFACE
 from wds_face.transforms.rect import RandomSizedRectCrop, RectScale
 from wds_face.transforms.tensors import ToTensorWithMask, normalize
 from wds_face.transforms.transform import Geometric, Occlusion, Transform
-from wds_face.transforms.wrapper import OcclusionMaskWrapper
+
+if TYPE_CHECKING:
+    from wds_face.transforms.wrapper import OcclusionMaskWrapper
 
 __all__ = [
     "ARCFACE_112",
@@ -26,3 +32,11 @@ __all__ = [
     "Transform",
     "normalize",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "OcclusionMaskWrapper":  # the only one that needs torchvision, which takes as long to import as the rest
+        from wds_face.transforms.wrapper import OcclusionMaskWrapper  # noqa: PLC0415
+
+        return OcclusionMaskWrapper
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

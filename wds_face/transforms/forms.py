@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torchvision import tv_tensors
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
@@ -108,6 +107,8 @@ def new_mask(mask: U8 | F32, image: Any) -> Any:
     PIL images take a PIL mask of mode L, unless it is at feature map size; tensors a ``tv_tensors.Mask`` [1, h, w].
     """
     if isinstance(image, torch.Tensor):
+        from torchvision import tv_tensors  # noqa: PLC0415 (slow to import, and streams do not need it)
+
         return tv_tensors.Mask(torch.from_numpy(mask[None]))
     if isinstance(image, Image.Image) and mask.dtype == np.uint8:
         return Image.fromarray(mask)
@@ -149,6 +150,10 @@ def _pil_array(image: Image.Image) -> U8:
 
 def _like(tensor: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
     out = out.to(tensor.device)
+    if type(tensor) is torch.Tensor:
+        return out
+    from torchvision import tv_tensors  # noqa: PLC0415
+
     return tv_tensors.wrap(out, like=tensor) if isinstance(tensor, tv_tensors.TVTensor) else out
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torchvision.transforms.functional import to_tensor
 
 from wds_face.jit import compiled
 from wds_face.transforms.forms import F32, U8, image_array, is_pair, mask_array
@@ -65,7 +64,8 @@ def _tensor(image: Any) -> torch.Tensor:
     if isinstance(image, torch.Tensor) and image.is_floating_point():
         return image
     array, back = image_array(image)
-    if array.ndim == 3 and isinstance(image, torch.Tensor):
-        plain = back(array).as_subclass(torch.Tensor)
-        return plain.to(torch.float32) / 255  # type: ignore[no-any-return]
-    return to_tensor(back(array))  # type: ignore[no-any-return]
+    out = back(array)
+    if isinstance(out, torch.Tensor):
+        return out.as_subclass(torch.Tensor).to(torch.float32) / 255
+    pixels = np.asarray(out).reshape(*array.shape[:2], -1)
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).to(torch.float32) / 255
