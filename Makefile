@@ -36,6 +36,7 @@ bench: .venv/.ready-bench .venv-mxnet/.ready
 	$(BIN)/python benchmarks/shuffle.py
 	$(BIN)/python benchmarks/network.py
 	$(BIN)/python benchmarks/verification.py
+	$(BIN)/python benchmarks/throughput.py
 
 clean:
 	rm -rf .venv .venv-mxnet demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -46,17 +47,18 @@ clean:
 	$(BIN)/python -m pip install --quiet uv
 
 # torch and torchvision come as they are on PyPI, so the first time takes some minutes. pip itself takes very long to find
-# versions of all the tests' packages that go together; uv does it in seconds.
+# versions of all the tests' packages that go together; uv does it in seconds. Compiled once, for the many processes of the
+# tests: where nobody may write bytecode, each would compile torch anew.
 .venv/.ready: .venv/bin/python pyproject.toml
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable .
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable .
 	touch $@
 
 .venv/.ready-test: .venv/bin/python pyproject.toml
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[test]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[test]'
 	touch $@ .venv/.ready
 
 .venv/.ready-bench: .venv/bin/python pyproject.toml
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[bench,test]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[bench,test]'
 	touch $@ .venv/.ready
 
 # real mxnet cannot be imported beside a current numpy, so it has an environment of its own

@@ -12,9 +12,6 @@ from tests.support import MakeFolder
 
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
-#: Pages that others are writing: links to them may lead nowhere yet.
-COMING = {"docs/performance.md"}
-
 
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
@@ -103,8 +100,6 @@ def test_links(page: Path) -> None:
             continue
         path, _, anchor = target.partition("#")
         there = (page.parent / path).resolve() if path else page
-        if there.is_relative_to(ROOT) and str(there.relative_to(ROOT)) in COMING and not there.exists():
-            continue
         assert there.exists(), f"{page.name}: {target}"
         assert there.is_relative_to(ROOT), f"{page.name}: {target}"
         if anchor:
@@ -117,11 +112,7 @@ def test_links(page: Path) -> None:
 def test_every_page_is_in_the_index() -> None:
     index = ROOT / "docs" / "README.md"
     listed = [target for _, target in links(index) if "/" not in target]
-    assert sorted({*listed} - {Path(name).name for name in COMING}) == sorted(
-        {page.name for page in PAGES if page.parent == index.parent and page != index}
-        - {Path(name).name for name in COMING}
-    )
-    assert len(listed) == len(set(listed))
+    assert sorted(listed) == sorted(page.name for page in PAGES if page.parent == index.parent and page != index)
 
 
 def test_pictures_are_shown_somewhere() -> None:
