@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import click
 
+from wds_face.cli.bench import bench
 from wds_face.cli.convert import convert
 from wds_face.cli.evaluate import evaluate
 from wds_face.cli.look import index, info, verify
@@ -31,6 +32,7 @@ def cli() -> None:
       wds-face info shards/
       wds-face preview shards/ -o sheet.png
       wds-face report shards/ -o report.html
+      wds-face bench shards/
       wds-face convert validation faces_emore/ val/
       wds-face evaluate val/ --model net:ir_50 --weights backbone.pth
 
@@ -38,7 +40,7 @@ def cli() -> None:
     """
 
 
-for command in (convert, index, verify, info, preview, report, evaluate):
+for command in (convert, index, verify, info, preview, report, bench, evaluate):
     cli.add_command(command)
 
 
