@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,17 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
 @pytest.fixture
-def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
+def log() -> Iterator[None]:
+    """What a page says of the log is forgotten."""
+    own = logging.getLogger("wds_face")
+    handlers, level = list(own.handlers), own.level
+    yield
+    own.handlers = handlers
+    own.setLevel(level)
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: None) -> Reader:
     """In an empty folder, with one process for what would take one per processor."""
     import torch
 
