@@ -125,7 +125,7 @@ def _bench(
     step = f", {step_ms:g} ms for each in the loop" if step_ms else ""
     click.echo(
         f"{index.store}: {len(index.identities):,} identities, {index.images:,} images of "
-        f"{size(nbytes // max(1, index.images))} on average; {processors} processor{'s' * (processors != 1)}"
+        f"{size(nbytes // max(1, index.images))} in shards; {processors} processor{'s' * (processors != 1)}"
     )
     p, k, which = options["p"], options["k"], "no" if plain else "all"
     click.echo(f"  batches of {p} x {k} = {p * k:,} images, {output}, {which} transforms{step}")

@@ -69,7 +69,9 @@ def run(command: click.Command, arguments: list[str] | None, name: str) -> NoRet
     except WdsFaceError as error:
         _fail(f"{name}: {error}", 1)
     except (click.Abort, KeyboardInterrupt):
-        _fail(f"{name}: interrupted; the same command goes on from here", 130)
+        words = sys.argv[1:] if arguments is None else arguments
+        goes_on = command.name == "convert" or words[:1] == ["convert"]
+        _fail(f"{name}: interrupted{'; the same command goes on from here' if goes_on else ''}", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
         sys.exit(1)
