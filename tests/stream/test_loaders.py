@@ -21,7 +21,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 from tests.resuming import Step, masked, steps
 from tests.support import MakeFolder
-from wds_face import DatasetError, ImageFolder, Options, PKStream, ToTensorWithMask, convert
+from wds_face import DatasetError, ImageFolder, MedicalMaskOcclusion, Options, PKStream, ToTensorWithMask, convert
 
 OPTIONS: dict[str, Any] = {"p": 5, "k": 3, "seed": 7, "lanes": 2}
 
@@ -356,3 +356,128 @@ def test_where_time_goes(shards: str, whole: list[Step], workers: int) -> None:
     assert 0 <= stats["batches_ready"] <= 3 * workers * len(whole)
     if workers:
         assert stats["batches_ready"] > 0, "the loop is slow, so batches wait for it"
+
+
+def turned(batches: Any) -> Any:
+    """As transforms of tensors leave images: not one behind the other."""
+    for batch in batches:
+        planes = torch.from_numpy(batch.images).permute(0, 3, 1, 2).contiguous()
+        batch.images = planes.permute(0, 2, 3, 1).numpy()
+        yield batch
+
+
+def as_tensors(batches: Any) -> Any:
+    for batch in batches:
+        batch.images = torch.from_numpy(batch.images).permute(0, 3, 1, 2)
+        batch.masks = torch.from_numpy(batch.masks)[:, None]
+        yield batch
+
+
+def soft(batches: Any) -> Any:
+    for batch in batches:
+        batch.masks = batch.masks.astype(np.float32) / 300
+        yield batch
+
+
+def whether(batches: Any) -> Any:
+    for batch in batches:
+        batch.masks = batch.masks.view(bool)
+        yield batch
+
+
+def smaller(batches: Any) -> Any:
+    for batch in batches:
+        batch.images, batch.masks = batch.images[:, ::2, ::2], batch.masks[:, ::2, ::2]
+        yield batch
+
+
+def late(batches: Any) -> Any:
+    """One behind."""
+    waiting = None
+    for batch in batches:
+        if waiting is not None:
+            yield waiting
+        waiting = batch
+    if waiting is not None:
+        yield waiting
+
+
+@pytest.mark.parametrize("options", [{"output": "uint8"}, {"output": "float", "channels": "bgr"}], ids=str)
+@pytest.mark.parametrize("stage", [turned, as_tensors, soft, whether, smaller, late])
+def test_what_stages_leave_is_what_comes(shards: str, stage: Any, options: dict[str, Any]) -> None:
+    def batches(workers: int) -> list[Any]:
+        stream = PKStream(shards, occlusion=MedicalMaskOcclusion(), image_size=24, **OPTIONS, **options)
+        stream.insert(stage, after="transform")
+        return list(stream.loader(workers))  # all of them kept
+
+    for one, other in zip(batches(0), batches(2), strict=True):
+        assert type(one) is type(other) is list
+        for mine, same in zip(one, other, strict=True):
+            assert mine.dtype == same.dtype
+            assert mine.equal(same)
+    if stage is turned:
+        plain = PKStream(shards, occlusion=MedicalMaskOcclusion(), image_size=24, **OPTIONS, **options).loader(2)
+        assert all(a[0].equal(b[0]) for a, b in zip(plain, batches(2), strict=True)), "and what was there before"
+
+
+def test_stages_behind_the_last(shards: str, whole: list[Step]) -> None:
+    def named(batches: Any) -> Any:
+        for images, labels, masks in batches:
+            yield {"images": images, "labels": labels, "masks": masks}
+
+    stream = masked(shards, **OPTIONS)
+    stream.append(named)
+    found = [tuple(batch["labels"].tolist()) for batch in stream.loader(1)]
+    assert found == [step.labels for step in whole]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_stages_that_break_their_word(shards: str, workers: int) -> None:
+    def twice(batches: Any) -> Any:
+        for batch in batches:
+            yield batch
+            yield batch
+
+    def more(batches: Any) -> Any:
+        for batch in batches:
+            batch.samples.append(batch.samples[0])
+            yield batch
+
+    for stage, after, message in (
+        (twice, "transform", "a batch twice"),
+        (more, "read", "left 16 samples in a batch of 15"),
+    ):
+        stream = masked(shards, **OPTIONS)
+        stream.insert(stage, after=after)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=message):
+            list(stream.loader(workers))
+
+
+def test_labels_that_are_kept_keep_nothing_else(shards: str, whole: list[Step]) -> None:
+    places, kept = set(), []
+    for images, labels, _ in masked(shards, **OPTIONS).loader(1):
+        places.add(images.data_ptr())
+        kept.append(labels)
+        del images, _
+    assert [tuple(labels.tolist()) for labels in kept] == [step.labels for step in whole]
+    assert len(places) < len(kept) / 2
+
+
+def test_a_loader_is_pickled(shards: str, whole: list[Step]) -> None:
+    loader = masked(shards, **OPTIONS).loader(1)
+    assert sums(steps(loader, dict)) == sums(whole)
+    again = pickle.loads(pickle.dumps(loader))
+    again.sampler.set_epoch(1)
+    assert again.stream.epoch == 1
+    assert loader.stream.epoch == 0
+    assert sums(steps(again, dict)) != sums(whole)
+
+
+def test_where_memory_without_a_name_is_refused(
+    shards: str, whole: list[Step], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.memfd_create", refuse, raising=False)
+    assert sums(steps(masked(shards, **OPTIONS).loader(2), dict)) == sums(whole)

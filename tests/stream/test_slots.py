@@ -90,7 +90,7 @@ def test_a_batch_of_an_iteration_that_is_over_is_nothing() -> None:
     sent = fill(slot, 1)
     del slots, slot
     gc.collect()
-    assert pickle.loads(sent) == ()
+    assert pickle.loads(sent) == []
 
 
 def test_batches_outlive_the_iteration() -> None:

@@ -227,3 +227,12 @@ def test_an_image_too_large_for_opencv_is_one_that_cannot_be_decoded() -> None:
     data = b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IEND\xaeB`\x82"
     with pytest.raises(UndecodableError):
         BatchTransform()([data], np.random.default_rng(0))
+
+
+def test_an_augmenter_of_ones_own_is_asked() -> None:
+    class Black(Augmenter):
+        def apply(self, image: Any, draws: Any) -> Any:
+            return image * 0 if draws[0] < 0.5 else image
+
+    images, _ = BatchTransform(Black(), image_size=24)([encoded(colored())] * 20, np.random.default_rng(1))
+    assert 0 < sum(not image.any() for image in images) < 20

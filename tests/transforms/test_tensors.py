@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -153,3 +154,19 @@ def test_normalize_takes_a_single_number() -> None:
 def test_normalize_refuses_what_is_not_uint8(dtype: torch.dtype) -> None:
     with pytest.raises(TypeError, match="images must be uint8"):
         normalize(torch.zeros(3, 4, 4, dtype=dtype))
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x[:1].expand(4, -1, -1, -1),
+        lambda x: x[:, :1].expand(-1, 3, -1, -1),
+        lambda x: x.to(memory_format=torch.channels_last)[::2],
+        lambda x: x[..., ::3],
+        lambda x: x.transpose(0, 3),
+        lambda x: x[0, 0, 0, 0],
+    ],
+)
+def test_normalize_takes_any_view(view: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    images = torch.randint(0, 256, (4, 3, 6, 5), dtype=torch.uint8)
+    assert normalize(view(images)).equal(normalize(view(images).contiguous()))

@@ -36,7 +36,7 @@ class Found(NamedTuple):
     label: int
 
     def samples(self) -> list[Sample]:
-        """They as samples."""
+        """As samples."""
         keys = self.keys or [str(self.view[key:stem], "utf-8", "surrogateescape") for _, _, key, stem in self.places]
         return [
             {"__key__": key, "__url__": self.url, "image": self.view[data:stop], "cls": self.label}
@@ -59,11 +59,13 @@ class Batch:
         reader: finds other images, where one has to be replaced.
         slot: shared memory for it to go out in.
         borrowed: arrays that others use when it has gone out.
+        gone: whether it has.
     """
 
     images: NDArray[np.uint8] | torch.Tensor | None = None
     masks: NDArray[Any] | torch.Tensor | None = None
     slot: Slot | None = None
+    gone = False
 
     def __init__(
         self,
@@ -89,8 +91,8 @@ class Batch:
     def samples(self, samples: list[Sample]) -> None:
         self._samples, self._found = samples, []
 
-    def found(self, found: list[Found]) -> None:
-        """Where its samples are, group by group."""
+    def place(self, found: list[Found]) -> None:
+        """Say where its samples are, group by group."""
         self._samples, self._found = None, found
 
     @property

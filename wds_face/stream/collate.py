@@ -33,6 +33,7 @@ def finished(
         output, channels: of :class:`~wds_face.PKStream`.
         slot: where it is to lie.
     """
+    images = np.ascontiguousarray(images)  # a stage of one's own may have turned them
     if channels == "bgr":
         rows = images.reshape(-1, *images.shape[2:])  # one tall image
         cv2.cvtColor(rows, cv2.COLOR_RGB2BGR, dst=rows)

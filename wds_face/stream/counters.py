@@ -21,7 +21,9 @@ COUNTS = (
     "requests",  # for these bytes
     "retries",  # of these, for what had failed, stalled, broken off or come wrong
     "batches_taken",  # by the training loop, from a loader
-    "batches_ready",  # that waited in shared memory when it asked for one: by batches_taken, how full the queue is
+    # That waited in shared memory when it asked for one: by batches_taken, how full the queue is. With pin_memory torch
+    # takes them at once, and they wait behind that.
+    "batches_ready",
 )
 TIMES = (
     "read_seconds",  # of the workers: planning, and for bytes that were not there yet

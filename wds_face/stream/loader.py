@@ -6,12 +6,12 @@ import logging
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakMethod
+from weakref import ref
 
 from torch.utils.data import DataLoader, default_convert
 
 from wds_face.stream.counters import told
-from wds_face.stream.slots import AVAILABLE, Slots
+from wds_face.stream.slots import Slots
 
 if TYPE_CHECKING:
     from wds_face.stream.stream import PKStream
@@ -35,13 +35,17 @@ class PKLoader(DataLoader[Any]):
 
     def __init__(self, stream: PKStream, **options: Any) -> None:
         super().__init__(stream, **options)
-        method = WeakMethod(self.set_epoch)  # the sampler must not keep the loader, whose workers end with it
+        self._hook()
 
-        def set_epoch(epoch: int) -> None:
-            if (found := method()) is not None:
-                found(epoch)
+    def _hook(self) -> None:
+        cast("Any", self.sampler).set_epoch = _SetEpoch(self)  # torch's own for streams, which does nothing with it
 
-        cast("Any", self.sampler).set_epoch = set_epoch  # torch's own for streams, which does nothing with it
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_slots": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._hook()
 
     @property
     def stream(self) -> PKStream:
@@ -101,12 +105,25 @@ class PKLoader(DataLoader[Any]):
             return super().__iter__()
         stream = self.stream
         self._slots = None
-        if AVAILABLE and self.num_workers and stream.parts and self.collate_fn is default_convert:
+        if self.num_workers and self.collate_fn is default_convert:
             # Batches that wait, one that is made, and some that the training loop has not let go of.
-            each = cast("int", self.prefetch_factor) + 1 + _KEPT
-            self._slots = Slots(stream.parts, self.num_workers, each)
+            self._slots = stream.slots(self.num_workers, cast("int", self.prefetch_factor) + 1 + _KEPT)
         stream.room.slots = self._slots
         try:
             return super().__iter__()
         finally:
             stream.room.slots = None
+
+
+class _SetEpoch:
+    """Lets a loader know; its sampler, which has this, must not keep it: its workers end with it."""
+
+    def __init__(self, loader: PKLoader | None = None) -> None:
+        self._loader = (lambda: None) if loader is None else ref(loader)
+
+    def __call__(self, epoch: int) -> None:
+        if (loader := self._loader()) is not None:
+            loader.set_epoch(epoch)
+
+    def __reduce__(self) -> Any:
+        return _SetEpoch, ()  # a loader that is unpickled makes its own

@@ -60,7 +60,7 @@ class Reader:
             for at in range(begin, end):
                 names = [keys[image] for image in within[at]] if keys else None
                 found[groups[at]] = Found(view, spots[at - begin], names, url, labels[at])
-        batch.found(found)
+        batch.place(found)
         batch.reader = self
         if self.segments.ranges.copied:  # no view of what was fetched stays, so that a segment that was dropped is gone
             for sample in batch.samples:

@@ -54,6 +54,8 @@ class Part(NamedTuple):
 class Slots:
     """Room for so many batches of each worker, of pages that are there once they were used.
 
+    Workers begin, claim, send and free; the main process takes, and asks what is waiting.
+
     Args:
         parts: of a batch: images, labels and maybe masks.
         workers: processes.
@@ -147,10 +149,10 @@ class Slot:
         self.images, self.labels = arrays[:2]
         self.masks = arrays[2] if len(arrays) > 2 else None
 
-    def fits(self, images: Array, masks: Array | None) -> bool:
-        """Whether a batch of these can go out in it."""
-        own = None if self.masks is None else self.masks.shape
-        return images.shape == self.images.shape and (None if masks is None else masks.shape) == own
+    def fits(self, images: Array, masks: Array | None, masks_dtype: np.dtype[Any] | None) -> bool:
+        """Whether a batch of these can go out in it, its masks as *masks_dtype*."""
+        own = None if self.masks is None else (self.masks.shape, self.masks.dtype)
+        return images.shape == self.images.shape and (None if masks is None else (masks.shape, masks_dtype)) == own
 
     def send(self) -> Sent:
         """It is full: what goes through torch's queue in its place."""
@@ -172,12 +174,13 @@ class Sent:
         return _taken, self._numbers
 
 
-def _taken(slots: int, number: int) -> tuple[torch.Tensor, ...]:
+def _taken(slots: int, number: int) -> list[torch.Tensor]:
     found = _slots.get(slots)
     if found is None:
-        return ()  # the iteration is over, and nobody looks at it
+        return []  # the iteration is over, and nobody looks at it
     images, labels, *masks = found.take(number)
-    return images.permute(0, 3, 1, 2), labels, *(mask[:, None] for mask in masks)
+    # Labels are often kept: they must not keep the rest.
+    return [images.permute(0, 3, 1, 2), labels.clone(), *(mask[:, None] for mask in masks)]
 
 
 class Room:

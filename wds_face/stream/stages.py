@@ -154,13 +154,17 @@ class Read:
         return {**self.__dict__, "_reader": None}
 
 
+_settled: set[int] = set()  # processes
+
+
 def _settle() -> None:
-    """What a worker needs only once.
+    """What a worker needs once.
 
     One thread for OpenCV, as torch has: there are other workers. What was imported is not looked through for garbage
     again and again, which takes as long as reading.
     """
-    if get_worker_info() is not None:
+    if get_worker_info() is not None and os.getpid() not in _settled:
+        _settled.add(os.getpid())
         cv2.setNumThreads(0)  # with 1, one that was forked waits for the parent's threads for ever
         gc.freeze()
         atexit.register(gc.unfreeze)
@@ -188,6 +192,8 @@ class Transform:
         for batch in batches:
             self.counters.lap("transform_seconds")  # a stage of one's own
             encoded = batch.encoded
+            if len(encoded) != batch.chosen.size:
+                raise TypeError(f"a stage left {len(encoded)} samples in a batch of {batch.chosen.size}")
 
             def replace(number: int, batch: Batch = batch, encoded: list[memoryview] = encoded) -> NDArray[np.uint8]:
                 image = self.replacement(batch, number)
@@ -274,23 +280,35 @@ class Collate:
             self.counters.lap("idle_seconds")
 
     def _made(self, batch: Batch) -> tuple[torch.Tensor, ...] | Sent:
-        labels = batch.labels
+        if batch.gone:
+            raise TypeError("a stage gave a batch twice, whose memory others use by now")
+        batch.gone = True
         images, masks, slot = batch.images, batch.masks, batch.slot
         if isinstance(images, np.ndarray) and images.dtype == np.uint8 and isinstance(masks, np.ndarray | None):
-            if slot is not None and not slot.fits(images, masks):  # a stage of one's own gave them another shape
-                images, masks = images.copy(), None if masks is None else masks.copy()
-                slot.free()
-                slot = None
-            made = finished(images, masks, self.output, self.channels, slot)
-            for array in batch.borrowed:
-                self.room.give_back(array)
-            if slot is not None:
-                slot.labels[:] = labels
-                return slot.send()
-            return as_tensors(made[0], labels, made[1])
-        if slot is not None:
-            slot.free()
+            return self._filled(batch, images, masks)
         tensors = [one for one in (images, masks) if isinstance(one, torch.Tensor)]
         if len(tensors) != (images is not None) + (masks is not None) or not tensors:
             raise TypeError("a stage must leave images and masks arrays, uint8 images, or make both tensors")
-        return tensors[0], torch.from_numpy(labels), *tensors[1:]
+        if slot is not None:  # which they may still look into
+            tensors = [one.clone() for one in tensors]
+            slot.free()
+        return tensors[0], torch.from_numpy(batch.labels), *tensors[1:]
+
+    def _filled(
+        self, batch: Batch, images: NDArray[np.uint8], masks: NDArray[Any] | None
+    ) -> tuple[torch.Tensor, ...] | Sent:
+        labels, slot = batch.labels, batch.slot
+        goes = np.dtype(np.float32 if self.output == "float" else np.uint8)
+        dtype = None if masks is None else goes if masks.dtype == np.uint8 else masks.dtype
+        if slot is not None and not slot.fits(images, masks, dtype):  # a stage of one's own made them otherwise
+            images, masks = images.copy(), None if masks is None else masks.copy()
+            slot.free()
+            slot = None
+        made = finished(images, masks, self.output, self.channels, slot)
+        for array in batch.borrowed:
+            if not any(one is not None and np.may_share_memory(array, one) for one in made):
+                self.room.give_back(array)
+        if slot is None:
+            return as_tensors(made[0], labels, made[1])
+        slot.labels[:] = labels
+        return slot.send()

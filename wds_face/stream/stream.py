@@ -23,7 +23,7 @@ from wds_face.stream.loader import PKLoader
 from wds_face.stream.plan import cut_segments
 from wds_face.stream.position import Position
 from wds_face.stream.replacement import Replacement
-from wds_face.stream.slots import Part, Room
+from wds_face.stream.slots import AVAILABLE, Part, Room, Slots
 from wds_face.stream.stages import Collate, Compose, Plan, Read, Transform
 from wds_face.transforms import Augmenter, Occlusion
 from wds_face.transforms.batch import BatchTransform
@@ -161,7 +161,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         # None where it costs nothing to read twice: from a disk
         self._buffer_bytes = None if cache is not None or index.store.local is not None else buffer_bytes
         self._replacement = replacement = Replacement(on_error, self.counters)
-        self.room, self.parts = Room(), None if transform else _parts(p * k, image_size, occlusion, output)
+        self.room, self._parts = Room(), None if transform else _parts(p * k, image_size, occlusion, output)
         stage: Transform | Compose
         if transform is None:
             apply = BatchTransform(augmenter, occlusion, flip, image_size)
@@ -179,7 +179,21 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         """Batches of a whole epoch for this rank; every rank has as many."""
         return ceil(self._batches / self.position.ranks[1])
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
+    def slots(self, workers: int, each: int) -> Slots | None:
+        """Shared memory for the batches of a loader's workers, so many of each; None where they take torch's way.
+
+        That is where what they are is not known, or where others than the loader see what comes out of the last stage.
+        """
+        own = isinstance(self.pipeline[-1], Collate) and type(self).__iter__ is PKStream.__iter__
+        if not AVAILABLE or not own or self._parts is None:
+            return None
+        try:
+            return Slots(self._parts, workers, each)
+        except OSError as error:  # a container may not allow it
+            _log.info("%s: batches take torch's way to the main process (%s)", self.store, error)
+            return None
+
+    def __iter__(self) -> Iterator[Any]:
         for batch in super().__iter__():
             self.position.done += 1
             yield batch

@@ -104,7 +104,7 @@ class BatchTransform:
                 row[...] = resize(image, *row.shape[:2])
 
     def change(self, images: U8, masks: U8 | None, rng: np.random.Generator) -> U8 | F32 | None:
-        """Augment, flip and occlude *images* in place, and fill in *masks*, uint8 [N, H, W]; what they come to.
+        """Augment, flip and occlude *images* in place, and fill in *masks*, uint8 [N, H, W]; returns the masks.
 
         One transform after the other: its code is in the cache then, and that of OpenCV is large.
         """

@@ -46,9 +46,13 @@ def scaled(pixels: U8, out: F32 | None = None) -> F32:
 
     Args:
         pixels: uint8, any shape.
-        out: of the same shape and order of axes.
+        out: of the same shape; both are C-contiguous then.
     """
     if out is None:
+        dense = np.empty_like(pixels)
+        if dense.strides != pixels.strides:  # parts of something larger, or expanded
+            np.copyto(dense, pixels)
+            pixels = dense
         out = np.empty_like(pixels, np.float32)
     _scale(pixels.ravel("K"), out.ravel("K"))
     return out
@@ -67,5 +71,5 @@ def _tensor(image: Any) -> torch.Tensor:
     out = back(array)
     if isinstance(out, torch.Tensor):
         return out.as_subclass(torch.Tensor).to(torch.float32) / 255
-    pixels = np.asarray(out).reshape(*array.shape[:2], -1)
+    pixels = np.array(out).reshape(*array.shape[:2], -1)
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).to(torch.float32) / 255

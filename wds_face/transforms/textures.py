@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import cast
 
 import cv2
@@ -74,6 +75,9 @@ class Texture:
         return np.clip(np.rint(seen), 0, 255).astype(np.uint8), clear.astype(np.uint8)
 
 
+_growing = Lock()  # threads may share transforms
+
+
 class Atlas:
     """The levels of some textures, as far as they were asked for, one behind the other for ``paste``.
 
@@ -89,15 +93,17 @@ class Atlas:
 
     def places(self, textures: Ints, levels: Ints) -> Ints:
         """int64 [M, 3], of textures [M] at levels [M]: where each begins, and its height and width without border."""
-        if -levels.min(initial=0) >= self._places.shape[1]:
-            more = np.full((len(self._textures), 1 - levels.min() - self._places.shape[1], 3), -1)
-            self._places = np.concatenate([self._places, more], 1)
+        with _growing:
+            if -levels.min(initial=0) >= self._places.shape[1]:
+                more = np.full((len(self._textures), 1 - levels.min() - self._places.shape[1], 3), -1)
+                self._places = np.concatenate([self._places, more], 1)
         found: Ints = self._places[textures, -levels]
         if found[:, 0].min(initial=0) >= 0:
             return found
-        for texture, level in zip(textures.tolist(), levels.tolist(), strict=True):
-            if self._places[texture, -level, 0] < 0:
-                self._places[texture, -level] = self._added(self._textures[texture].level(level))
+        with _growing:
+            for texture, level in zip(textures.tolist(), levels.tolist(), strict=True):
+                if self._places[texture, -level, 0] < 0:
+                    self._places[texture, -level] = self._added(self._textures[texture].level(level))
         return self.places(textures, levels)
 
     def _added(self, level: Texels) -> tuple[int, int, int]:
