@@ -208,6 +208,8 @@ def _tidy(folder: Path) -> Iterator[None]:
     """The reader's own modules can be imported, and are forgotten."""
     path = list(sys.path)
     sys.path.insert(0, str(folder))
+    for file in folder.glob("*.py"):  # another test may have had a module of this name
+        sys.modules.pop(file.stem, None)
     try:
         yield
     finally:

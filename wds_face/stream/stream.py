@@ -161,7 +161,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         # None where it costs nothing to read twice: from a disk
         self._buffer_bytes = None if cache is not None or index.store.local is not None else buffer_bytes
         self._replacement = replacement = Replacement(on_error, self.counters)
-        self.room, self._parts = Room(), None if transform else _parts(p * k, image_size, occlusion, output)
+        self.room, self.parts = Room(), None if transform else _parts(p * k, image_size, occlusion, output)
         stage: Transform | Compose
         if transform is None:
             apply = BatchTransform(augmenter, occlusion, flip, image_size)
@@ -185,10 +185,10 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         That is where what they are is not known, or where others than the loader see what comes out of the last stage.
         """
         own = isinstance(self.pipeline[-1], Collate) and type(self).__iter__ is PKStream.__iter__
-        if not AVAILABLE or not own or self._parts is None:
+        if not AVAILABLE or not own or self.parts is None:
             return None
         try:
-            return Slots(self._parts, workers, each)
+            return Slots(self.parts, workers, each)
         except OSError as error:  # a container may not allow it
             _log.info("%s: batches take torch's way to the main process (%s)", self.store, error)
             return None
