@@ -65,7 +65,8 @@ SYSTEMS = {
     "ceiling": System("ceiling: processes that decode, nothing else", "", "shards", "simplejpeg", own.Ceiling),
     "ours-uint8": ours("uint8", ALL),
     "ours-float": ours("float", ALL, output="float"),
-    "ours-s3": ours("uint8, from S3", ALL, remote=True),
+    "ours-s3-uint8": ours("uint8, from S3", ALL, remote=True),
+    "ours-s3-float": ours("float, from S3", ALL, remote=True, output="float"),
     "webdataset-literal": peer("webdataset", ALL, peers.webdataset, samples.literal, "shards", decoder="pil"),
     "webdataset-callables": peer(
         "webdataset with wds_face's callables", ALL, peers.webdataset, samples.callables, "shards", decoder="pil"
@@ -75,7 +76,8 @@ SYSTEMS = {
     "mosaic-literal": peer("mosaicml-streaming", ALL, peers.mosaic, samples.literal, "mds-jpeg"),
     "ours-uint8-decode": ours("uint8", DECODE),
     "ours-float-decode": ours("float", DECODE, output="float"),
-    "ours-s3-decode": ours("uint8, from S3", DECODE, remote=True),
+    "ours-s3-uint8-decode": ours("uint8, from S3", DECODE, remote=True),
+    "ours-s3-float-decode": ours("float, from S3", DECODE, remote=True, output="float"),
     "webdataset-decode": peer(
         "webdataset, by its rgb8", DECODE, peers.webdataset, samples.as_it_is, "shards", decoder="rgb8"
     ),
@@ -97,7 +99,7 @@ SYSTEMS = {
 }
 CEILING = "ceiling"
 BASE = {ALL: "webdataset-literal", DECODE: "webdataset-decode"}  # webdataset with the same work
-S3 = ("ours-s3", "ours-s3-decode")
+S3 = tuple(name for name in SYSTEMS if name.startswith("ours-s3"))
 
 
 def check(system: System, batch: Any) -> None:
