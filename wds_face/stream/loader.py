@@ -79,8 +79,9 @@ class PKLoader(DataLoader[Any]):
         self._done = 0
         self.stream.position.take()
         stream, add, clock = self.stream, self.stream.counters.add, time.perf_counter_ns
-        epoch, before, began = stream.epoch, self.stats(), clock()
-        batches, asked = self._begun(), clock()
+        epoch, before = stream.epoch, self.stats()
+        began = asked = clock()  # starting workers is waiting for the first batch
+        batches = self._begun()
         slots = self._slots
         while True:
             ready = slots.waiting if slots else 0
