@@ -50,6 +50,7 @@ def measure(
             if number == 0 and not found["epochs"]:
                 found["first"] = time.perf_counter() - begin
                 check(batch)
+        del batch  # or its memory would be taken as long as the window lasts
         window(batches, found, workers, seconds)
         found["epochs"] += 1
     return found

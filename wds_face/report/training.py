@@ -14,7 +14,7 @@ from wds_face.decoding import decode
 from wds_face.gallery import POINTS
 from wds_face.shards.index import Index
 from wds_face.stream import Batch, PKStream
-from wds_face.stream.lanes import advice, reading_factor
+from wds_face.stream.lanes import reading_factor
 from wds_face.stream.mixing import Mixing, full_order, mixing, neighbourhoods, shard_order, stream_order
 from wds_face.stream.plan import Epoch
 from wds_face.stream.stages import Plan
@@ -30,7 +30,6 @@ FLIP = 0.5
 GPUS = (1, 2, 4, 8, 16, 32)
 WORKERS = (1, 2, 3, 4, 6, 8, 12, 16)
 
-_BUFFER_BYTES = 256 << 20  # of PKStream
 _ORDERED = 120  # batches of which the order is shown
 
 
@@ -112,7 +111,6 @@ class Trainer:
         epoch = self._plan.epoch(0)
         rows = self.index.identities
         summary = self.stream.summary(1)
-        remote = self.index.store.local is None
         return Training(
             p=epoch.p,
             k=epoch.k,
@@ -122,7 +120,7 @@ class Trainer:
             window=self._plan.options["window"],
             factors=[[reading_factor(summary["lanes"], gpus * workers) for workers in WORKERS] for gpus in GPUS],
             batches=[-(-len(epoch) // gpus) for gpus in GPUS],
-            advice=advice(summary, _BUFFER_BYTES if remote else None),
+            advice=self.stream.advice(1),
             mixing=mixing(epoch, neighbourhoods(rows["shard"].astype(np.int64), rows["nbytes"]), seed=self.seed),
             orders=self._orders(epoch),
         )

@@ -17,7 +17,7 @@ CHECKSUMS = "checksums.npy"
 Sums = NDArray[np.uint32]
 
 
-def checksum(data: bytes | bytearray | memoryview, before: int = 0) -> int:
+def checksum(data: bytes | memoryview, before: int = 0) -> int:
     """The crc32 of a run, or of its next part, going on with the sum of what came *before*."""
     return zlib.crc32(data, before)
 
@@ -53,7 +53,7 @@ class Checks:
         self._rows, self._sums = rows, sums
         self._first = np.searchsorted(rows["shard"], np.arange(int(rows["shard"].max(initial=-1)) + 2))
 
-    def right(self, shard: int, start: int, data: bytes | bytearray | memoryview) -> bool:
+    def right(self, shard: int, start: int, data: bytes | memoryview) -> bool:
         """Whether all runs that lie in *data*, the bytes of a shard from *start* on, have their sums."""
         begin, end = int(self._first[shard]), int(self._first[shard + 1])
         first, last = begin + np.searchsorted(self._rows["offset"][begin:end], [start, start + len(data)])

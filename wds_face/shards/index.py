@@ -69,6 +69,11 @@ class Index:
         """The number of images."""
         return int(self.identities["images"].sum())
 
+    @property
+    def labels(self) -> str:
+        """Where the shards say what their labels are: ``"cls"`` members, the ``"key"``, or ``"auto"``."""
+        return str(self.made.get("options", {}).get("labels", "auto"))
+
     @cached_property
     def classes(self) -> list[str]:
         """The original name of each label, read when first asked for."""

@@ -85,9 +85,8 @@ def verify(
     for name in store.names():
         if name.endswith(".tar") and not name.startswith(".") and name not in listed:
             problems.append(Problem(name, f"is not in {MANIFEST}"))
-    label_from = index.made.get("options", {}).get("labels", "auto")
     checks = [
-        _Check(store, shard, index.identities[own], None if sums is None else sums[own], label_from, deep)
+        _Check(store, shard, index.identities[own], None if sums is None else sums[own], index.labels, deep)
         for shard, own in zip(index.shards, _own(index), strict=True)
     ]
     with Workers.sharing([store], workers, executor) as team, bar("verifying", index.images, progress) as shown:

@@ -99,7 +99,7 @@ class Cache:
         return None
 
     def fetch(
-        self, key: str, make: Callable[[], bytes | bytearray], wait: Callable[[float], object] = time.sleep
+        self, key: str, make: Callable[[], bytes | memoryview], wait: Callable[[float], object] = time.sleep
     ) -> memoryview:
         """A piece; if it is not there it is made, by one process at a time, and kept if there is room.
 
@@ -133,7 +133,7 @@ class Cache:
                 return memoryview(data) if found is None else found
         return found
 
-    def _keep(self, file: int, part: Path, key: str, data: bytes | bytearray) -> None:
+    def _keep(self, file: int, part: Path, key: str, data: bytes | memoryview) -> None:
         """Write a piece, if there is room."""
         try:
             if self._reserve(file, len(data) + _TRAILER.size):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from wds_face.errors import DatasetError
+from wds_face.storage.memory import memory
 from wds_face.storage.patience import Patience, final, reason
 from wds_face.storage.reading import Reading, Stamp
 
@@ -38,7 +39,7 @@ class Fetched:
     stamp: of its content.
     """
 
-    data: bytearray
+    data: memoryview
     size: int
     stamp: Stamp
 
@@ -72,7 +73,7 @@ class Fetch:
             DatasetError: it was replaced meanwhile, may not be read, or nothing came for as long as patience lasts.
             StoppedError: somebody said so.
         """
-        data: bytearray | None = None
+        data: memoryview | None = None
         at, stamp, size, tries = start, Stamp("", ""), 0, 0
         last, pauses = self.since or time.monotonic(), self.patience.pauses()
         while data is None or at < start + len(data):
@@ -89,11 +90,10 @@ class Fetch:
                 if data is None:
                     stamp, size = reading.stamp, reading.size
                     end = size if end is None else min(end, size)
-                    data = bytearray(max(0, end - start))
+                    data = memory(end - start)
                 elif (reading.stamp, reading.size) != (stamp, size):
                     raise DatasetError(f"{what} was replaced while it was read")
-                into = memoryview(data)
-                while at < start + len(data) and (got := reading.readinto(into[at - start :])):
+                while at < start + len(data) and (got := reading.readinto(data[at - start :])):
                     at, last, tries, pauses = at + got, time.monotonic(), 0, self.patience.pauses()
                     if self.stop.is_set():
                         raise StoppedError
@@ -110,7 +110,7 @@ class Fetch:
                 break
             self._wait(next(pauses), last, problem, f"{what}: {_which(start, end)}", tries)
             tries += 1
-        return Fetched(data if data is not None else bytearray(), size, stamp)
+        return Fetched(memoryview(b"") if data is None else data, size, stamp)
 
     def _wait(self, pause: float, last: float, problem: BaseException | None, what: str, tries: int) -> None:
         words = reason(problem) if problem else "the answer broke off"

@@ -132,7 +132,7 @@ class RemoteStore(Store):
 
     def view(self, name: str) -> memoryview:
         """See :meth:`Store.view`."""
-        return memoryview(self.fetch(name, 0, None).data)
+        return self.fetch(name, 0, None).data
 
     def ranges(self, names: list[str], starts: list[int], ends: list[int]) -> list[bytes | Exception]:
         """See :meth:`Store.ranges`."""

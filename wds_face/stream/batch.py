@@ -21,26 +21,26 @@ Sample = dict[str, Any]
 
 
 class Found(NamedTuple):
-    """The k images of one identity in the bytes of a segment.
+    """The images of a batch, identity by identity.
 
     Attributes:
-        view: the bytes.
-        places: of each image, its first byte and end, and those of its key.
-        keys: the keys instead, where they do not stand in the bytes.
+        images: encoded.
+        keys: as they stand in the tar, or as text.
+        urls: of their shards.
+        labels: int64 ``[p * k]``.
     """
 
-    view: memoryview
-    places: list[list[int]]
-    keys: list[str] | None
-    url: str
-    label: int
+    images: list[memoryview | bytes]
+    keys: list[memoryview | bytes | str]
+    urls: list[str]
+    labels: NDArray[np.int64]
 
     def samples(self) -> list[Sample]:
         """As samples."""
-        keys = self.keys or [str(self.view[key:stem], "utf-8", "surrogateescape") for _, _, key, stem in self.places]
+        keys = [key if isinstance(key, str) else str(key, "utf-8", "surrogateescape") for key in self.keys]
         return [
-            {"__key__": key, "__url__": self.url, "image": self.view[data:stop], "cls": self.label}
-            for key, (data, stop, _, _) in zip(keys, self.places, strict=True)
+            {"__key__": key, "__url__": url, "image": image, "cls": label}
+            for key, url, image, label in zip(keys, self.urls, self.images, self.labels.tolist(), strict=True)
         ]
 
 
@@ -77,37 +77,35 @@ class Batch:
     ) -> None:
         self.entropy, self.groups, self.chosen, self.reader = entropy, groups, chosen, reader
         self.borrowed: list[NDArray[np.uint8]] = []
-        self._samples, self._found = samples, list[Found]()
+        self._samples = samples or []
+        self._found: Found | None = None
 
     @property
     def samples(self) -> list[Sample]:
         """p * k samples, identity by identity: made when they are first looked at, which takes time."""
-        if self._samples is None:
-            self._samples = [sample for found in self._found for sample in found.samples()]
-            self._found = []
+        if self._found is not None:
+            self._samples, self._found = self._found.samples(), None
         return self._samples
 
     @samples.setter
     def samples(self, samples: list[Sample]) -> None:
-        self._samples, self._found = samples, []
+        self._samples, self._found = samples, None
 
-    def place(self, found: list[Found]) -> None:
-        """Say where its samples are, group by group."""
-        self._samples, self._found = None, found
+    def fill(self, found: Found) -> None:
+        """Give it its images."""
+        self._samples, self._found = [], found
 
     @property
-    def encoded(self) -> list[memoryview]:
+    def encoded(self) -> list[memoryview | bytes]:
         """The images of its samples."""
-        if self._samples is not None:
-            return [sample["image"] for sample in self._samples]
-        return [found.view[data:stop] for found in self._found for data, stop, _, _ in found.places]
+        return [sample["image"] for sample in self._samples] if self._found is None else self._found.images
 
     @property
     def labels(self) -> NDArray[np.int64]:
         """int64 ``[p * k]``, the labels of its samples."""
-        if self._samples is not None:
-            return np.array([sample["cls"] for sample in self._samples], np.int64)
-        return np.repeat(np.array([found.label for found in self._found], np.int64), self.chosen.shape[1])
+        if self._found is not None:
+            return self._found.labels
+        return np.array([sample["cls"] for sample in self._samples], np.int64)
 
     @property
     def number(self) -> int:

@@ -80,12 +80,12 @@ class FetchedRanges:
         if stop.is_set():
             raise StoppedError
         if self._cache is None:
-            return memoryview(self._fetch(span, stop))
+            return self._fetch(span, stop)
         shard, start, end = span
         one, begin = self._shards[shard], time.monotonic()
-        made: list[bytearray] = []
+        made: list[memoryview] = []
 
-        def make() -> bytearray:
+        def make() -> memoryview:
             made.append(self._fetch(span, stop, begin))
             return made[0]
 
@@ -99,7 +99,7 @@ class FetchedRanges:
             self._count(bytes_cached=len(found))
         return found
 
-    def _fetch(self, span: Span, stop: Event, since: float | None = None) -> bytearray:
+    def _fetch(self, span: Span, stop: Event, since: float | None = None) -> memoryview:
         """Bytes of a shard that are what the index says.
 
         Args:

@@ -7,6 +7,8 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
+from wds_face.shards.tar import BLOCK
+
 Ints = NDArray[np.int64]
 
 # Bytes of a segment, which is one range request of an object store: small enough that a lane has many to mix.
@@ -47,6 +49,11 @@ def epoch_length(images: Ints, p: int, k: int, every: bool, lanes: int) -> int:
     """Batches of each lane: all have as many."""
     groups = groups_of(images, k, every)
     return max(-(-int(groups.sum()) // (p * lanes)), -(-int(groups.max()) // lanes))
+
+
+def packed_size(nbytes: int, images: int, labels: str) -> int:
+    """Bytes of images without the tar around them, at most: a header each, and a member for a label has two blocks."""
+    return max(0, nbytes - images * BLOCK * (3 if labels == "cls" else 1))
 
 
 def reading_factor(lanes: int, readers: int) -> int:

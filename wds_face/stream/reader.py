@@ -45,26 +45,29 @@ class Reader:
         """
         numbers = self.segments.find(batch.groups["row"])
         order = np.argsort(numbers, kind="stable")  # segment by segment
-        groups = order.tolist()
         numbers, rows = numbers[order], batch.groups["row"][order]
         self.segments.ranges.check(set(self._rows["shard"][rows].tolist()))
         within = batch.chosen[order] + (self._before[rows] - self._before[self.segments.cuts[numbers]])[:, None]
-        labels, within = self._rows["label"][rows].tolist(), within.tolist()
-        found: list[Any] = [None] * len(rows)
-        first = np.flatnonzero(np.diff(numbers, prepend=-1))
-        for number, begin, end in zip(
-            numbers[first].tolist(), first.tolist(), [*first[1:].tolist(), len(rows)], strict=True
-        ):
-            view, (places, keys, url) = self.segments.get(number)
-            spots = places[within[begin:end]].tolist()
-            for at in range(begin, end):
-                names = [keys[image] for image in within[at]] if keys else None
-                found[groups[at]] = Found(view, spots[at - begin], names, url, labels[at])
-        batch.place(found)
+        images: list[Any] = []
+        keys: list[Any] = []
+        urls: list[str] = []
+        first, copied = np.flatnonzero(np.diff(numbers, prepend=-1)), self.segments.ranges.copied
+        for number, begin, end in zip(numbers[first].tolist(), first.tolist(), [*first[1:].tolist(), None], strict=True):
+            chosen = within[begin:end].ravel()
+            view, (places, names, url) = self.segments.get(number)
+            spots = places[chosen].tolist()
+            found: list[Any] = [view[data:stop] for data, stop, _, _ in spots]
+            named: list[Any] = [view[key:stem] for _, _, key, stem in spots]
+            if copied:  # no view of what was fetched stays, so that a segment that was dropped is gone
+                found, named = list(map(bytes, found)), list(map(bytes, named))
+            images += found
+            keys += [names[image] for image in chosen.tolist()] if names else named
+            urls += [url] * len(found)
+        k = batch.chosen.shape[1]
+        back = (np.argsort(order)[:, None] * k + np.arange(k)).ravel().tolist()
+        labels = np.repeat(self._rows["label"][batch.groups["row"]].astype(np.int64), k)
+        batch.fill(Found(*([many[place] for place in back] for many in (images, keys, urls)), labels))
         batch.reader = self
-        if self.segments.ranges.copied:  # no view of what was fetched stays, so that a segment that was dropped is gone
-            for sample in batch.samples:
-                sample["image"] = bytes(sample["image"])
 
     def _group(self, row: int, chosen: NDArray[np.int64]) -> list[Sample]:
         batch = Batch((0, 0, 0), np.array([(row, 0, True)], GROUP), chosen[None])

@@ -1,4 +1,7 @@
-"""Segments of shards with the place of every image in them: the latest are kept, as many as there is room for."""
+"""Segments of shards with the place of every image in them: the latest are kept, as many as there is room for.
+
+Of what was fetched only images and their keys are, without the tar around them, a quarter or more.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 from wds_face.errors import DatasetError, TarError
 from wds_face.jit import compiled
 from wds_face.shards.scan import DATA, LABEL, SIZE, START, STEM, Images, scan
+from wds_face.storage.memory import memory
 from wds_face.stream.ranges import Ranges
 
 Ints = NDArray[np.int64]
@@ -150,6 +154,8 @@ class Segments:
             segment = self._located(number, view)
         except (TarError, DatasetError) as error:
             raise DatasetError(f"{self._where}/{self._names[shard]}: {error}: run `wds-face verify`") from None
+        if self.ranges.copied and not _is_mapped(view):
+            view, segment = _packed(view, segment)
         copy = view if self.ranges.copied else None
         size = _size(copy, segment)
         if not self._room(size, spare=True):
@@ -198,6 +204,14 @@ class Segments:
             raise DatasetError(f"identity {label} has an image with label {said[wrong[0]]}")
 
 
+def _packed(view: memoryview, segment: Segment) -> tuple[memoryview, Segment]:
+    """Images and keys of a segment, in memory of their own."""
+    places = segment.images.copy()
+    packed = memory(int((places[:, 1] - places[:, 0] + places[:, 3] - places[:, 2]).sum()))
+    _pack(np.frombuffer(view, np.uint8), places, np.frombuffer(packed, np.uint8))
+    return packed, segment._replace(images=places)
+
+
 def _size(view: memoryview | None, segment: Segment) -> int:
     """Bytes that a segment takes."""
     own = 0 if view is None or _is_mapped(view) else len(view)
@@ -210,6 +224,7 @@ def _is_mapped(view: memoryview | None) -> bool:
 
 
 _TABLE, _LONGS, _INTS = types.int64[:, ::1], types.int64[:], types.int32[:]
+_RUN, _PACKED = types.Array(types.uint8, 1, "C", readonly=True), types.uint8[::1]
 
 
 @compiled(types.boolean(_TABLE, _LONGS, _LONGS, _INTS, _LONGS))
@@ -235,3 +250,15 @@ def _placed(table: Any) -> Any:
         places[i, 0], places[i, 1] = table[i, DATA], table[i, DATA] + table[i, SIZE]
         places[i, 2], places[i, 3] = table[i, START], table[i, START] + table[i, STEM]
     return places
+
+
+@compiled(types.void(_RUN, _TABLE, _PACKED))
+def _pack(run: Any, places: Any, packed: Any) -> None:
+    """Move keys and images to where they have no gaps, and say where that is."""
+    at = 0
+    for i in range(len(places)):
+        for begin in (2, 0):
+            start, stop = places[i, begin], places[i, begin + 1]
+            packed[at : at + stop - start] = run[start:stop]
+            places[i, begin], places[i, begin + 1] = at, at + stop - start
+            at += stop - start

@@ -101,7 +101,7 @@ class Read:
         self.store, self.shards, self.where = index.store, index.shards, str(index.store)
         self.rows, self.buffer_bytes, self.counters, self.cache = rows, buffer_bytes, counters, cache
         self.sums = sums
-        self.labels = str(index.made.get("options", {}).get("labels"))
+        self.labels = index.labels
         self.segments = segments
         self._reader: Reader | None = None
         self._pid = 0

@@ -18,7 +18,15 @@ from wds_face.errors import DatasetError
 from wds_face.shards.index import IDENTITIES, Index
 from wds_face.storage.cache import Cache
 from wds_face.stream.counters import Counters
-from wds_face.stream.lanes import advice, default_lanes, default_window, epoch_length, segment_size, summary
+from wds_face.stream.lanes import (
+    advice,
+    default_lanes,
+    default_window,
+    epoch_length,
+    packed_size,
+    segment_size,
+    summary,
+)
 from wds_face.stream.loader import PKLoader
 from wds_face.stream.plan import cut_segments
 from wds_face.stream.position import Position
@@ -66,7 +74,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             fill, 48 at most. Readers (ranks x workers) should divide it: each byte is then read once.
         window: segments, of 2 MB or less, that a lane mixes at a time; by default as many as hold 8 p identities, 64 at
             least.
-        buffer_bytes: of segments that each worker keeps in memory, those included that it has asked for ahead. Local
+        buffer_bytes: of images that each worker keeps in memory, those included that it has asked for ahead. Local
             files are mapped, and take none.
         rank, world_size: which batches are for this process; by default what torch.distributed, or else the variables
             RANK and WORLD_SIZE say when an iteration begins.
@@ -100,7 +108,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         seed: int = 0,
         lanes: int | None = None,
         window: int | None = None,
-        buffer_bytes: int = 256 << 20,
+        buffer_bytes: int = 192 << 20,
         rank: int | None = None,
         world_size: int | None = None,
         output: Literal["float", "uint8"] = "float",
@@ -156,7 +164,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             "min_images": min_images,
         }
         self.store, self._images, self._batches = index.store, images, epoch_length(images, p, k, every, lanes) * lanes
-        nbytes = int(rows["nbytes"].sum())
+        nbytes = packed_size(int(rows["nbytes"].sum()), int(images.sum()), index.labels)
         self._mixed = min(nbytes // lanes, nbytes // (len(segments) - 1) * window)
         # None where it costs nothing to read twice: from a disk
         self._buffer_bytes = None if cache is not None or index.store.local is not None else buffer_bytes
@@ -269,7 +277,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             )
         plan = self.summary(num_workers)
         _log.info("%s: %s", self.store, ", ".join(f"{name} {value}" for name, value in plan.items()))
-        for said in advice(plan, self._buffer_bytes):
+        for said in self.advice(num_workers):
             _log.warning("%s: %s", self.store, said)
         return PKLoader(self, batch_size=None, num_workers=num_workers, **options)
 
@@ -282,6 +290,10 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             world_size=self.position.ranks[1],
             num_workers=num_workers,
         )
+
+    def advice(self, num_workers: int = 0) -> list[str]:
+        """What to change about what :meth:`summary` says; nothing if all is well. :meth:`loader` logs it."""
+        return advice(self.summary(num_workers), self._buffer_bytes)
 
     def stats(self) -> dict[str, int | float]:
         """What happened since the stream was made, in all workers; see :mod:`wds_face.stream.counters`."""

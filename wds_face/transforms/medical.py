@@ -83,7 +83,7 @@ class MedicalMaskOcclusion(Occlusion):
     def __reduce__(self) -> Any:
         if self.mask_path is not None:
             return super().__reduce__()
-        # Without the 20 MB of the masks that the package has: another process reads them itself.
+        # Without the masks that the package has: another process reads them itself.
         state = {name: value for name, value in self.__dict__.items() if name not in _BUILT}
         return type(self), (), state
 
