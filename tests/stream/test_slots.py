@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wds_face.stream.collate import finished
 from wds_face.stream.slots import AVAILABLE, Part, Room, Slot, Slots
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="shared memory without a name, which only Linux has")
@@ -160,14 +161,28 @@ def test_parts_do_not_overlap() -> None:
     check()
 
 
-def test_arrays_are_lent_by_shape() -> None:
-    room = Room()
-    one = room.borrow(2, 3)
-    room.give_back(one)
-    assert room.borrow(3, 2) is not one
-    assert room.borrow(2, 3) is one
-    assert room.borrow(2, 3) is not one
-    assert room.claim() is None, "there is no loader"
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_a_batch_is_made_in_the_memory_that_it_goes_out_in(dtype: torch.dtype) -> None:
+    room = Room([Part((3, 5, 5, 3), dtype), Part((3,), torch.int64), Part((3, 5, 5), dtype)])
+    space = room.claim(3)
+    assert not isinstance(space, Slot), "there is no loader"
+    assert (space.pixels.shape, space.pixels.dtype) == (space.images.shape, np.uint8)
+    assert np.may_share_memory(space.pixels, space.images)
+    assert space.masks is not None
+    assert space.visible is not None
+    rng = np.random.default_rng(0)
+    space.pixels[...] = pixels = rng.integers(256, size=space.pixels.shape, dtype=np.uint8)
+    space.visible[...] = visible = rng.choice(np.array([0, 255], np.uint8), space.visible.shape)
+    images, masks = finished(space.pixels, space.visible, "uint8" if dtype == torch.uint8 else "float", "rgb", space)
+    assert images is space.images
+    assert masks is space.masks
+    assert (masks == visible // 255).all()
+    wanted = pixels if dtype == torch.uint8 else (pixels / np.float32(255) - np.float32(0.5)) * np.float32(2)
+    assert images.tobytes() == wanted.tobytes()
+
+
+def test_space_is_for_as_many_images_as_are_there() -> None:
+    assert Room(PARTS).claim(2).images.shape == (2, 5, 5, 3)
 
 
 def test_nothing_is_left_behind(tmp_path: Path) -> None:

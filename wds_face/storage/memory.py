@@ -15,7 +15,7 @@ import numpy as np
 
 _LARGE = 128 << 10
 _ROUND = 64 << 10  # so that pieces of about the same size are of the same
-_SPARE = 8 << 20  # bytes that nobody has
+_SPARE = 4 << 20  # bytes that nobody has
 
 _FLAGS = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
 
@@ -28,10 +28,12 @@ def memory(nbytes: int) -> memoryview:
     if nbytes < _LARGE:
         return memoryview(bytearray(max(0, nbytes)))
     size = -(-nbytes // _ROUND) * _ROUND
-    block = next((one for one in tuple(_spare) if len(one) == size), None)
-    try:
-        _spare.remove(block)  # type: ignore[arg-type]
-    except ValueError:  # there is none, or another thread was faster
+    for block in tuple(_spare):
+        if len(block) == size:
+            with suppress(ValueError):  # another thread was faster
+                _spare.remove(block)
+                break
+    else:
         block = mmap.mmap(-1, size, **_FLAGS)
     array = np.frombuffer(block, np.uint8, nbytes)
     finalize(array, _give_back, block).atexit = False

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from wds_face.stream.reader import Reader
-    from wds_face.stream.slots import Slot
+    from wds_face.stream.slots import Space
 
 # Behind the other numbers, as trailing zeros would not count, and apart from what the plan draws from.
 _PURPOSE = 1000
@@ -57,14 +57,13 @@ class Batch:
         images: uint8 ``[p * k, size, size, 3]``, RGB; or what a ``transform`` made of them, stacked.
         masks: of an occlusion: uint8 ``[p * k, size, size]`` or float32 ``[p * k, n, n]``; or as *transform* made them.
         reader: finds other images, where one has to be replaced.
-        slot: shared memory for it to go out in.
-        borrowed: arrays that others use when it has gone out.
+        space: where it is made, and goes out.
         gone: whether it has.
     """
 
     images: NDArray[np.uint8] | torch.Tensor | None = None
     masks: NDArray[Any] | torch.Tensor | None = None
-    slot: Slot | None = None
+    space: Space | None = None
     gone = False
 
     def __init__(
@@ -76,7 +75,6 @@ class Batch:
         reader: Reader | None = None,
     ) -> None:
         self.entropy, self.groups, self.chosen, self.reader = entropy, groups, chosen, reader
-        self.borrowed: list[NDArray[np.uint8]] = []
         self._samples = samples or []
         self._found: Found | None = None
 

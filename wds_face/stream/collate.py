@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -17,21 +17,21 @@ from wds_face.decoding import decode
 from wds_face.stream.batch import Batch
 from wds_face.transforms.forms import F32, U8, is_pair
 from wds_face.transforms.resize import resize
-from wds_face.transforms.tensors import scaled
+from wds_face.transforms.tensors import scaled, shares
 
 if TYPE_CHECKING:
-    from wds_face.stream.slots import Slot
+    from wds_face.stream.slots import Space
 
 
 def finished(
-    images: U8, masks: U8 | F32 | None, output: str, channels: str, slot: Slot | None = None
+    images: U8, masks: U8 | F32 | None, output: str, channels: str, space: Space | None = None
 ) -> tuple[U8 | F32, U8 | F32 | None]:
     """What a :class:`~wds_face.transforms.batch.BatchTransform` made, and is used up, as it goes out.
 
     Args:
         images, masks: uint8 [N, H, W, 3], and uint8 [N, H, W] or float32 [N, n, n].
         output, channels: of :class:`~wds_face.PKStream`.
-        slot: where it is to lie.
+        space: where it is to lie.
     """
     images = np.ascontiguousarray(images)  # a stage of one's own may have turned them
     if channels == "bgr":
@@ -39,15 +39,17 @@ def finished(
         cv2.cvtColor(rows, cv2.COLOR_RGB2BGR, dst=rows)
     made: U8 | F32
     if output == "float":
-        made = scaled(images, None if slot is None else slot.images)
+        made = scaled(images, None if space is None else space.images)
     else:
-        made = images if slot is None else _moved(images, slot.images)
+        made = images if space is None else _moved(images, space.images)
     if masks is None:
         return made, None
     if masks.dtype != np.uint8:
-        return made, masks if slot is None else _moved(masks, slot.masks)
-    out = masks if output == "uint8" else np.empty(masks.shape, np.float32)
-    return made, np.bitwise_and(masks, 1, out=out if slot is None else slot.masks, casting="unsafe")  # 255 -> 1
+        return made, masks if space is None else _moved(masks, space.masks)
+    if output == "float":
+        out = np.empty(masks.shape, np.float32) if space is None else cast(F32, space.masks)
+        return made, shares(np.ascontiguousarray(masks), out)
+    return made, np.bitwise_and(masks, 1, out=masks if space is None else space.masks)  # 255 -> 1
 
 
 def _moved(array: Any, to: Any) -> Any:

@@ -52,7 +52,8 @@ class Reader:
         keys: list[Any] = []
         urls: list[str] = []
         first, copied = np.flatnonzero(np.diff(numbers, prepend=-1)), self.segments.ranges.copied
-        for number, begin, end in zip(numbers[first].tolist(), first.tolist(), [*first[1:].tolist(), None], strict=True):
+        begins = [*first.tolist(), len(rows)]
+        for number, begin, end in zip(numbers[first].tolist(), begins[:-1], begins[1:], strict=True):
             chosen = within[begin:end].ravel()
             view, (places, names, url) = self.segments.get(number)
             spots = places[chosen].tolist()
@@ -66,7 +67,8 @@ class Reader:
         k = batch.chosen.shape[1]
         back = (np.argsort(order)[:, None] * k + np.arange(k)).ravel().tolist()
         labels = np.repeat(self._rows["label"][batch.groups["row"]].astype(np.int64), k)
-        batch.fill(Found(*([many[place] for place in back] for many in (images, keys, urls)), labels))
+        images, keys, urls = ([many[place] for place in back] for many in (images, keys, urls))
+        batch.fill(Found(images, keys, urls, labels))
         batch.reader = self
 
     def _group(self, row: int, chosen: NDArray[np.int64]) -> list[Sample]:

@@ -136,23 +136,38 @@ def _give_back(states: NDArray[np.uint8], number: int, pid: int) -> None:
         states[number] = _FREE
 
 
-class Slot:
-    """Room for one batch, in a worker.
+class Space:
+    """Where one batch is made, and from where it goes out.
+
+    What is to be float32 is made as uint8 in the last quarter of its memory, and becomes that in place.
 
     Attributes:
-        images, labels, masks: arrays to write to; there are no masks without an occlusion.
+        images, masks: arrays as they go out; there are no masks without an occlusion.
+        pixels, visible: the same as uint8.
     """
 
-    def __init__(self, slots: Slots, number: int) -> None:
-        self._slots, self._number = slots, number
-        arrays: list[Array] = [tensor.numpy() for tensor in slots.tensors(slots.memory(number))]
-        self.images, self.labels = arrays[:2]
-        self.masks = arrays[2] if len(arrays) > 2 else None
+    def __init__(self, images: Array, masks: Array | None) -> None:
+        self.images, self.masks = images, masks
+        self.pixels, self.visible = _narrow(images), None if masks is None else _narrow(masks)
 
     def fits(self, images: Array, masks: Array | None, masks_dtype: np.dtype[Any] | None) -> bool:
         """Whether a batch of these can go out in it, its masks as *masks_dtype*."""
         own = None if self.masks is None else (self.masks.shape, self.masks.dtype)
         return images.shape == self.images.shape and (None if masks is None else (masks.shape, masks_dtype)) == own
+
+
+class Slot(Space):
+    """Room for one batch, in a worker; see :class:`Space`.
+
+    Attributes:
+        labels: array to write to.
+    """
+
+    def __init__(self, slots: Slots, number: int) -> None:
+        self._slots, self._number = slots, number
+        images, labels, *masks = [tensor.numpy() for tensor in slots.tensors(slots.memory(number))]
+        super().__init__(images, masks[0] if masks else None)
+        self.labels: Array = labels
 
     def send(self) -> Sent:
         """It is full: what goes through torch's queue in its place."""
@@ -162,6 +177,11 @@ class Slot:
     def free(self) -> None:
         """It is not needed after all."""
         self._slots.free(self._number)
+
+
+def _narrow(array: Array) -> NDArray[np.uint8]:
+    """The last bytes of an array, in its shape."""
+    return array.reshape(-1).view(np.uint8)[-array.size :].reshape(array.shape)
 
 
 class Sent:
@@ -184,36 +204,30 @@ def _taken(slots: int, number: int) -> list[torch.Tensor]:
 
 
 class Room:
-    """Where the stages of a process make batches: in slots, if a loader gave it some, and in arrays that come again.
+    """Where the stages of a process make batches: in slots, if a loader gave it some.
+
+    Args:
+        parts: of a batch: images, labels and maybe masks.
 
     Attributes:
         slots: of all workers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = parts
         self.slots: Slots | None = None
-        self._spare: list[NDArray[np.uint8]] = []
 
     def begin(self) -> None:
         """This worker begins an iteration."""
         if self.slots is not None and (worker := get_worker_info()) is not None:
             self.slots.begin(worker.id)
 
-    def claim(self) -> Slot | None:
-        """A slot for a batch; None if there is none, and the batch takes torch's way."""
+    def claim(self, count: int) -> Space:
+        """Space for a batch of so many images: a slot, or if there is none new memory, which takes torch's way."""
         worker = get_worker_info()
-        return None if self.slots is None or worker is None else self.slots.claim(worker.id)
-
-    def borrow(self, *shape: int) -> NDArray[np.uint8]:
-        """An array of any content: one that was given back, if there is one."""
-        for number, array in enumerate(self._spare):
-            if array.shape == shape:
-                return self._spare.pop(number)
-        return np.empty(shape, np.uint8)
-
-    def give_back(self, array: NDArray[np.uint8]) -> None:
-        """Nobody needs an array any more that was borrowed."""
-        self._spare.append(array)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_spare": []}
+        if self.slots is not None and worker is not None and count == self.parts[0].shape[0]:
+            slot = self.slots.claim(worker.id)
+            if slot is not None:
+                return slot
+        images, _, *masks = [torch.empty((count, *part.shape[1:]), dtype=part.dtype).numpy() for part in self.parts]
+        return Space(images, masks[0] if masks else None)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import get_worker_info
 
+from wds_face.images import Buffer
 from wds_face.shards.checksums import Checks, Sums
 from wds_face.shards.index import Index
 from wds_face.storage.cache import Cache
@@ -28,7 +29,7 @@ from wds_face.stream.ranges import open_ranges
 from wds_face.stream.reader import Reader
 from wds_face.stream.replacement import Replacement
 from wds_face.stream.segments import Segments
-from wds_face.stream.slots import Room, Sent
+from wds_face.stream.slots import Room, Sent, Slot, Space
 from wds_face.transforms.batch import BatchTransform
 
 Ints = NDArray[np.int64]
@@ -175,54 +176,44 @@ class Transform:
 
     Args:
         apply: decodes, augments, flips and occludes a batch.
-        output: ``"float"`` or ``"uint8"``, what :class:`Collate` makes of them.
         replacement: of images that cannot be decoded.
         room: where batches are made.
         counters: where time is counted.
     """
 
-    def __init__(
-        self, apply: BatchTransform, output: str, replacement: Replacement, room: Room, counters: Counters
-    ) -> None:
-        self.apply, self.output, self.replacement, self.room, self.counters = apply, output, replacement, room, counters
+    def __init__(self, apply: BatchTransform, replacement: Replacement, room: Room, counters: Counters) -> None:
+        self.apply, self.replacement, self.room, self.counters = apply, replacement, room, counters
+        self._full: NDArray[np.uint8] | None = None
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         _settle()
         self.room.begin()
         for batch in batches:
             self.counters.lap("transform_seconds")  # a stage of one's own
-            encoded = batch.encoded
+            encoded: list[Buffer] = [*batch.encoded]
             if len(encoded) != batch.chosen.size:
                 raise TypeError(f"a stage left {len(encoded)} samples in a batch of {batch.chosen.size}")
 
-            def replace(number: int, batch: Batch = batch, encoded: list[memoryview] = encoded) -> NDArray[np.uint8]:
+            def replace(number: int, batch: Batch = batch, encoded: list[Buffer] = encoded) -> NDArray[np.uint8]:
                 image = self.replacement(batch, number)
                 encoded[:] = batch.encoded  # there may be another identity now
                 return image
 
-            images, visible = self._rooms(batch)
-            self.apply.decode(encoded, images, replace)
+            batch.space = space = self.room.claim(len(encoded))
+            self.apply.decode(encoded, space.pixels, replace)
             self.counters.lap("decode_seconds")
-            batch.images, batch.masks = images, self.apply.change(images, visible, batch.rng(0))
+            batch.images = space.pixels
+            batch.masks = self.apply.change(space.pixels, self._visible(space), batch.rng(0))
             self.counters.lap("transform_seconds")
             yield batch
 
-    def _rooms(self, batch: Batch) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        """Where its pixels go, and its masks: to where they go out, or to arrays that come back behind the stages."""
-        count, size, occlusion = batch.chosen.size, self.apply.image_size, self.apply.occlusion
-        batch.slot = slot = self.room.claim()
-        stays = self.output == "uint8"
-        shape = count, size, size, 3
-        images = (slot.images if slot else np.empty(shape, np.uint8)) if stays else self._borrowed(batch, *shape)
-        if occlusion is None:
-            return images, None
-        if not stays or occlusion.mask_size is not None:
-            return images, self._borrowed(batch, count, size, size)
-        return images, slot.masks if slot else np.empty((count, size, size), np.uint8)
-
-    def _borrowed(self, batch: Batch, *shape: int) -> NDArray[np.uint8]:
-        batch.borrowed.append(array := self.room.borrow(*shape))
-        return array
+    def _visible(self, space: Space) -> NDArray[np.uint8] | None:
+        """Where masks of the images' size go: out with them, or to where smaller ones are made of them."""
+        if self.apply.occlusion is None or self.apply.occlusion.mask_size is None:
+            return space.visible
+        if self._full is None or self._full.shape != space.pixels.shape[:3]:
+            self._full = np.empty(space.pixels.shape[:3], np.uint8)
+        return self._full
 
 
 class Compose:
@@ -263,12 +254,11 @@ class Collate:
     Args:
         output: ``"float"`` or ``"uint8"``.
         channels: ``"rgb"`` or ``"bgr"``.
-        room: where batches are made.
         counters: where batches are counted.
     """
 
-    def __init__(self, output: str, channels: str, room: Room, counters: Counters) -> None:
-        self.output, self.channels, self.room, self.counters = output, channels, room, counters
+    def __init__(self, output: str, channels: str, counters: Counters) -> None:
+        self.output, self.channels, self.counters = output, channels, counters
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[torch.Tensor, ...] | Sent]:
         for batch in batches:
@@ -283,32 +273,30 @@ class Collate:
         if batch.gone:
             raise TypeError("a stage gave a batch twice, whose memory others use by now")
         batch.gone = True
-        images, masks, slot = batch.images, batch.masks, batch.slot
+        images, masks = batch.images, batch.masks
         if isinstance(images, np.ndarray) and images.dtype == np.uint8 and isinstance(masks, np.ndarray | None):
             return self._filled(batch, images, masks)
         tensors = [one for one in (images, masks) if isinstance(one, torch.Tensor)]
         if len(tensors) != (images is not None) + (masks is not None) or not tensors:
             raise TypeError("a stage must leave images and masks arrays, uint8 images, or make both tensors")
-        if slot is not None:  # which they may still look into
+        if isinstance(batch.space, Slot):  # which they may still look into
             tensors = [one.clone() for one in tensors]
-            slot.free()
+            batch.space.free()
         return tensors[0], torch.from_numpy(batch.labels), *tensors[1:]
 
     def _filled(
         self, batch: Batch, images: NDArray[np.uint8], masks: NDArray[Any] | None
     ) -> tuple[torch.Tensor, ...] | Sent:
-        labels, slot = batch.labels, batch.slot
+        labels, space = batch.labels, batch.space
         goes = np.dtype(np.float32 if self.output == "float" else np.uint8)
         dtype = None if masks is None else goes if masks.dtype == np.uint8 else masks.dtype
-        if slot is not None and not slot.fits(images, masks, dtype):  # a stage of one's own made them otherwise
+        if space is not None and not space.fits(images, masks, dtype):  # a stage of one's own made them otherwise
             images, masks = images.copy(), None if masks is None else masks.copy()
-            slot.free()
-            slot = None
-        made = finished(images, masks, self.output, self.channels, slot)
-        for array in batch.borrowed:
-            if not any(one is not None and np.may_share_memory(array, one) for one in made):
-                self.room.give_back(array)
-        if slot is None:
+            if isinstance(space, Slot):
+                space.free()
+            space = None
+        made = finished(images, masks, self.output, self.channels, space)
+        if not isinstance(space, Slot):
             return as_tensors(made[0], labels, made[1])
-        slot.labels[:] = labels
-        return slot.send()
+        space.labels[:] = labels
+        return space.send()

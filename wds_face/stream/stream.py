@@ -169,18 +169,18 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         # None where it costs nothing to read twice: from a disk
         self._buffer_bytes = None if cache is not None or index.store.local is not None else buffer_bytes
         self._replacement = replacement = Replacement(on_error, self.counters)
-        self.room, self.parts = Room(), None if transform else _parts(p * k, image_size, occlusion, output)
+        self.room = Room([] if transform else _parts(p * k, image_size, occlusion, output))
         stage: Transform | Compose
         if transform is None:
             apply = BatchTransform(augmenter, occlusion, flip, image_size)
-            stage = Transform(apply, output, replacement, self.room, self.counters)
+            stage = Transform(apply, replacement, self.room, self.counters)
         else:
             stage = Compose(transform, channels, image_size, replacement, self.counters)
         super().__init__(
             Plan(images, segments, int(seed), self.position, p=p, k=k, every=every, lanes=lanes, window=window),
             Read(index, rows, sums, segments, buffer_bytes=buffer_bytes, counters=self.counters, cache=cache),
             stage,
-            Collate(output, channels, self.room, self.counters),
+            Collate(output, channels, self.counters),
         )
 
     def __len__(self) -> int:
@@ -193,10 +193,10 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         That is where what they are is not known, or where others than the loader see what comes out of the last stage.
         """
         own = isinstance(self.pipeline[-1], Collate) and type(self).__iter__ is PKStream.__iter__
-        if not AVAILABLE or not own or self.parts is None:
+        if not AVAILABLE or not own or not self.room.parts:
             return None
         try:
-            return Slots(self.parts, workers, each)
+            return Slots(self.room.parts, workers, each)
         except OSError as error:  # a container may not allow it
             _log.info("%s: batches take torch's way to the main process (%s)", self.store, error)
             return None

@@ -48,7 +48,7 @@ class Texture:
         premultiplied = rgba.copy()
         premultiplied[..., :3] = np.rint(rgba[..., :3] * (rgba[..., 3:] / np.float32(255)))
         # Hardly anything of it is needed more than once: a tenth of the memory in every worker.
-        self._packed = zlib.compress(premultiplied, 1)
+        self._packed = zlib.compress(premultiplied.data, 1)
         small = -max(0, math.ceil(math.log(max(self.size) / 256, _STEP)))  # large enough to choose colours from
         self._palette = Image.fromarray(self._scaled(small)[0]).quantize(256, Image.Quantize.MEDIANCUT)
         numbers = np.array(self._palette.getpalette(), np.uint8)
