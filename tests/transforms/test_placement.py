@@ -33,7 +33,7 @@ def places(free: list[int], points: Any = ARCFACE_112) -> Placement:
 
 def centres(place: Placement) -> Floats:
     """Where the middle of the picture comes to lie, [M, 2], in pixels of a 112 x 112 image: from the affine map."""
-    xx, xy, x0, yx, yy, y0 = place.affine(np.stack([place.height, place.width], 1)).T
+    xx, xy, x0, yx, yy, y0 = place.affine(np.stack([place.height, place.width], 1).astype(np.int64)).T
     matrix = np.stack([np.stack([xx, xy], 1), np.stack([yx, yy], 1)], 1)
     middle = np.stack([place.width / 2 - x0, place.height / 2 - y0], 1)
     return (np.linalg.solve(matrix, middle[..., None])[..., 0] + 0.5) * 112 / BIG
@@ -78,7 +78,7 @@ def test_the_scale_is_0_95_to_1_10_of_four_mouth_widths_and_four_nose_heights() 
 
 def test_the_angle_is_up_to_7_degrees_each_way() -> None:
     place = places([9])
-    xx, xy, *_ = place.affine(np.stack([place.height, place.width], 1)).T
+    xx, xy, *_ = place.affine(np.stack([place.height, place.width], 1).astype(np.int64)).T
     assert_uniform(np.degrees(np.arctan2(-xy, xx)), -7, 7)
 
 

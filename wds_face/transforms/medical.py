@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from wds_face.jit import compiled
 from wds_face.transforms.checks import probability
 from wds_face.transforms.forms import U8
 from wds_face.transforms.paste import mean_colors, paste
-from wds_face.transforms.placement import CASIA_WEBFACE, Floats, Ints, Placement, Point, checked_points
+from wds_face.transforms.placement import CASIA_WEBFACE, Floats, Placement, Point, checked_points
 from wds_face.transforms.textures import TURNS, Atlas, built_in_kinds, level_numbers, read_kinds
 from wds_face.transforms.transform import Occlusion
 
@@ -92,18 +92,17 @@ class MedicalMaskOcclusion(Occlusion):
         which = np.flatnonzero(draws[:, 0] < self.prob)
         if not len(which):
             return
-        columns = draws[which].T
-        places = Placement(self.ref_points, images.shape[2], images.shape[1], columns[2 : 2 + Placement.DRAWS].T)
+        picked = draws[which]
+        places = Placement(self.ref_points, images.shape[2], images.shape[1], picked[:, 2 : 2 + Placement.DRAWS])
         skins = mean_colors(images, which, places.faces())
         grey = skins.max(1) - skins.min(1) < _GREY
-        gains = _gains(skins, grey, columns[2 + Placement.DRAWS :], self.channels)
-        textures = len(TURNS) * (columns[1] * len(self.kinds)).astype(np.int64) + places.turn
-        sizes = self._sizes[textures]
-        levels = level_numbers(sizes, places.height, places.width)
+        gains = _gains(skins, grey, picked[:, 2 + Placement.DRAWS :], self.channels == "rgb")
+        textures = len(TURNS) * (picked[:, 1] * len(self.kinds)).astype(np.int64) + places.turn
+        levels = level_numbers(self._sizes[textures], places.height, places.width)
         there = self._atlas.places(textures, levels)
         # Texture by texture, so that each is fetched into the cache once for all images that show it.
         order = np.argsort(there[:, 0], kind="stable")
-        affines = places.affine(there[:, 1:].astype(np.float64))
+        affines = places.affine(there[:, 1:])
         looks = textures + len(self._textures) * grey
         paste(
             images, masks, self._atlas.texels, there, self._palettes, order, which, looks, affines, places.rows, gains
@@ -115,10 +114,15 @@ def _grey(palette: U8) -> U8:
     return cast(U8, cv2.cvtColor(luma, cv2.COLOR_GRAY2RGB)[0])
 
 
-def _gains(skins: Floats, grey: npt.NDArray[np.bool_], draws: Floats, channels: str) -> Ints:
+@compiled("i8[:,::1](f8[:,::1], b1[:], f8[:,:], b1)")
+def _gains(skins, grey, draws, rgb):  # type: ignore[no-untyped-def]
     """256 times what the masks' colours are multiplied by, so that the light of the face falls on them: [M, 3]."""
-    # Skins differ in brightness too, so a face of half the brightness is taken to be in more than half the light.
-    bright = (skins.sum(1) / (3 * _SKIN)) ** 0.6
-    light = np.minimum(np.maximum(bright, 0.35), 1.15) * (0.85 + 0.3 * draws[0])
-    tints = 0.95 + 0.1 * (draws[1:4] if channels == "rgb" else draws[3:0:-1])
-    return np.ascontiguousarray((256 * light * np.where(grey, 1, tints)).T.astype(np.int64))
+    gains = np.empty((len(skins), 3), np.int64)
+    for m in range(len(skins)):
+        # Skins differ in brightness too, so a face of half the brightness is taken to be in more than half the light.
+        bright = ((skins[m, 0] + skins[m, 1] + skins[m, 2]) / (3 * _SKIN)) ** 0.6
+        light = min(max(bright, 0.35), 1.15) * (0.85 + 0.3 * draws[m, 0])
+        for channel in range(3):
+            tint = 0.95 + 0.1 * draws[m, 1 + channel if rgb else 3 - channel]
+            gains[m, channel] = int(256 * light * (1.0 if grey[m] else tint))
+    return gains

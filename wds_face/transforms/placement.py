@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from wds_face.jit import compiled
+
 Point = tuple[float, float]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -31,6 +33,10 @@ _RISE = 25.0  # px from the nose up to the picture's upper edge
 _TURN = 0.08  # of the mouth width: a nose further than this from the middle of the mouth has turned
 
 
+# What is known of each picture: nose, width of the mouth, size, cosine and sine of the angle, middle; all in pixels.
+_NOSE_X, _NOSE_Y, _MOUTH, _WIDE, _HIGH, _COS, _SIN, _X, _Y = range(9)
+
+
 class Placement:
     """The sizes, turns and places of pictures on M faces, in arrays.
 
@@ -38,66 +44,100 @@ class Placement:
         points: nose tip, left and right mouth corner, as (x, y) in pixels of a 112 x 112 image.
         wide, high: the size of the images in pixels.
         draws: [M, 10] in [0, 1): points as x and y, shift as x and y, scale, angle.
+
+    Attributes:
+        nose_x, nose_y: [M].
+        mouth: [M], its width.
+        width, height: [M] of the picture, whole pixels.
+        turn: [M], 0 from the front, 1 the nose to the image's left, 2 to its right.
+        rows: [M, 2], the first row that may show the picture and the one after the last.
     """
 
     DRAWS = 10
 
     def __init__(self, points: Sequence[Point], wide: int, high: int, draws: Floats) -> None:
-        self._wide, self._high = wide, high
-        across, down = wide / SIZE, high / SIZE
-        ax, ay, bx, by, cx, cy, dx, dy, _, tilt = (2 * draws - 1).T  # uniform in [-1, 1)
-        (nose_x, nose_y), (left_x, left_y), (right_x, right_y) = points
-        self.nose_x, self.nose_y = across * (nose_x + _JITTER * ax), down * (nose_y + _JITTER * ay)  #: [M] each
-        left, left_height = across * (left_x + _JITTER * bx), down * (left_y + _JITTER * by)
-        right, right_height = across * (right_x + _JITTER * cx), down * (right_y + _JITTER * cy)
-        self.mouth = np.hypot(right - left, right_height - left_height)  #: [M], width
-        scale = _SCALE[0] + (_SCALE[1] - _SCALE[0]) * draws[:, 8]
-        self.width = np.maximum(1, np.trunc(self.mouth * _WIDTH * scale))  #: [M], whole pixels
-        self.height = np.maximum(1, np.trunc((right_height - self.nose_y) * _HEIGHT * scale))  #: [M], whole pixels
-        aside = (self.nose_x - (left + right) / 2) / self.mouth
-        #: [M], 0 from the front, 1 the nose to the image's left, 2 to its right
-        self.turn: Ints = (aside < -_TURN) + 2 * (aside > _TURN)
+        self._size = wide, high
+        self._table: Floats = np.empty((len(draws), 9))
+        self.turn: Ints = np.empty(len(draws), np.int64)
+        self.rows: Ints = np.empty((len(draws), 2), np.int64)
+        _place(np.array(points), wide, high, draws, self._table, self.turn, self.rows)
+        self.nose_x, self.nose_y, self.mouth, self.width, self.height = self._table.T[:5]
 
-        angle = math.radians(_ANGLE) * tilt  # counterclockwise
-        self._cos, self._sin = np.cos(angle), np.sin(angle)
-        half_x = (self.width * self._cos + self.height * abs(self._sin)) / 2
-        half_y = (self.width * abs(self._sin) + self.height * self._cos) / 2
-        # Whole pixels as PIL's rotate(expand=True) and paste have them.
-        box_x = np.ceil(self.width / 2 + half_x) - np.floor(self.width / 2 - half_x)
-        box_y = np.ceil(self.height / 2 + half_y) - np.floor(self.height / 2 - half_y)
-        self._x = np.trunc(self.nose_x + across * _SHIFT * dx) - box_x // 2 + box_x / 2
-        self._y = np.trunc(self.nose_y + down * (_SHIFT * dy - _RISE)) + box_y / 2
-        top, bottom = _within(high, self._y - half_y, self._y + half_y)
-        #: [M, 2], the first row that may show the picture and the one after the last
-        self.rows: Ints = _columns(top, bottom).astype(np.int64)
-
-    def affine(self, sizes: Floats) -> Floats:
+    def affine(self, sizes: Ints) -> Floats:
         """[M, 6], (xx, xy, x0, yx, yy, y0) from pixel to texel of textures of *sizes* [M, 2]: see ``paste``."""
-        high, wide = sizes.T
-        across, down = wide / self.width, high / self.height
-        xx, xy, yx, yy = across * self._cos, -across * self._sin, down * self._sin, down * self._cos
-        x, y = self._x - 0.5, self._y - 0.5  # pixel centres
-        return _columns(xx, xy, wide / 2 - xx * x - xy * y, yx, yy, high / 2 - yx * x - yy * y)
+        affines: Floats = _affine(self._table, sizes)
+        return affines
 
     def faces(self) -> Ints:
         """[M, 4], top, bottom, left and right of the skin around nose and mouth; at least one pixel of the image."""
-        rows = _within(self._high, self.nose_y - self.height / 8, self.nose_y + self.height / 4, least=1)
-        columns = _within(self._wide, self.nose_x - self.mouth / 2, self.nose_x + self.mouth / 2, least=1)
-        return _columns(*rows, *columns).astype(np.int64)
+        faces: Ints = _faces(self._table, *self._size)
+        return faces
 
 
-def _within(size: int, first: Floats, last: Floats, least: int = 0) -> tuple[Floats, Floats]:
+@compiled("UniTuple(i8, 2)(i8, f8, f8, i8)")
+def _within(size, first, last, least):  # type: ignore[no-untyped-def]
     """Whole pixels from *first* to *last*, as far as the image goes; at least *least*."""
-    start = np.minimum(np.maximum(np.floor(first), 0), size - least)
-    return start, np.minimum(np.maximum(np.ceil(last), start + least), size)
+    start = min(max(math.floor(first), 0.0), size - least)
+    return int(start), int(min(max(math.ceil(last), start + least), size))
 
 
-def _columns(*parts: Floats) -> Floats:
-    """[M] each -> [M, n], in C order."""
-    table = np.empty((len(parts[0]), len(parts)))
-    for number, part in enumerate(parts):
-        table[:, number] = part
-    return table
+@compiled("void(f8[:,::1], i8, i8, f8[:,:], f8[:,::1], i8[::1], i8[:,::1])")
+def _place(points, wide, high, draws, table, turns, rows):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    """See :class:`Placement`."""
+    across, down = wide / SIZE, high / SIZE
+    moved = np.empty((3, 2))
+    for m in range(len(draws)):
+        for number in range(3):
+            moved[number, 0] = across * (points[number, 0] + _JITTER * (2 * draws[m, 2 * number] - 1))
+            moved[number, 1] = down * (points[number, 1] + _JITTER * (2 * draws[m, 2 * number + 1] - 1))
+        (nose_x, nose_y), (left_x, left_y), (right_x, right_y) = moved[0], moved[1], moved[2]
+        mouth = math.hypot(right_x - left_x, right_y - left_y)
+        scale = _SCALE[0] + (_SCALE[1] - _SCALE[0]) * draws[m, 8]
+        width = max(1.0, math.trunc(mouth * _WIDTH * scale))
+        height = max(1.0, math.trunc((right_y - nose_y) * _HEIGHT * scale))
+        aside = (nose_x - (left_x + right_x) / 2) / mouth
+        turns[m] = 1 if aside < -_TURN else 2 if aside > _TURN else 0
+
+        angle = math.radians(_ANGLE) * (2 * draws[m, 9] - 1)  # counterclockwise
+        cos, sin = math.cos(angle), math.sin(angle)
+        half_x = (width * cos + height * abs(sin)) / 2
+        half_y = (width * abs(sin) + height * cos) / 2
+        # Whole pixels as PIL's rotate(expand=True) and paste have them.
+        box_x = math.ceil(width / 2 + half_x) - math.floor(width / 2 - half_x)
+        box_y = math.ceil(height / 2 + half_y) - math.floor(height / 2 - half_y)
+        shift_x, shift_y = _SHIFT * (2 * draws[m, 6] - 1), _SHIFT * (2 * draws[m, 7] - 1)
+        x = math.trunc(nose_x + across * shift_x) - box_x // 2 + box_x / 2
+        y = math.trunc(nose_y + down * (shift_y - _RISE)) + box_y / 2
+        table[m, _NOSE_X], table[m, _NOSE_Y], table[m, _MOUTH] = nose_x, nose_y, mouth
+        table[m, _WIDE], table[m, _HIGH], table[m, _COS], table[m, _SIN] = width, height, cos, sin
+        table[m, _X], table[m, _Y] = x, y
+        rows[m, 0], rows[m, 1] = _within(high, y - half_y, y + half_y, 0)
+
+
+@compiled("f8[:,::1](f8[:,::1], i8[:,:])")
+def _affine(table, sizes):  # type: ignore[no-untyped-def]
+    """See :meth:`Placement.affine`."""
+    affines = np.empty((len(table), 6))
+    for m in range(len(table)):
+        high, wide = sizes[m]
+        across, down = wide / table[m, _WIDE], high / table[m, _HIGH]
+        cos, sin = table[m, _COS], table[m, _SIN]
+        x, y = table[m, _X] - 0.5, table[m, _Y] - 0.5  # pixel centres
+        xx, xy, yx, yy = across * cos, -across * sin, down * sin, down * cos
+        affines[m, 0], affines[m, 1], affines[m, 2] = xx, xy, wide / 2 - xx * x - xy * y
+        affines[m, 3], affines[m, 4], affines[m, 5] = yx, yy, high / 2 - yx * x - yy * y
+    return affines
+
+
+@compiled("i8[:,::1](f8[:,::1], i8, i8)")
+def _faces(table, wide, high):  # type: ignore[no-untyped-def]
+    """See :meth:`Placement.faces`."""
+    faces = np.empty((len(table), 4), np.int64)
+    for m in range(len(table)):
+        x, y, mouth, height = table[m, _NOSE_X], table[m, _NOSE_Y], table[m, _MOUTH], table[m, _HIGH]
+        faces[m, 0], faces[m, 1] = _within(high, y - height / 8, y + height / 4, 1)
+        faces[m, 2], faces[m, 3] = _within(wide, x - mouth / 2, x + mouth / 2, 1)
+    return faces
 
 
 def checked_points(points: Sequence[Point]) -> tuple[Point, ...]:
