@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from wds_face.cli import main
+
 #: Makes an image folder: ``make_folder({"anna": 3, "bob": 1})``.
 MakeFolder = Callable[..., Path]
 
@@ -31,3 +33,12 @@ def sums(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def command(*arguments: object) -> int:
+    """The exit code of ``wds-face`` in this process, where importing torch takes no time."""
+    try:
+        main(list(map(str, arguments)))
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0

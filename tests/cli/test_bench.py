@@ -11,27 +11,16 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from tests.servers import Bucket
-from wds_face import ImageFolder, convert
-from wds_face.cli import main
+from tests.support import command
 
-
-def called(*arguments: object) -> int:
-    """The exit code of the command in this process, where importing torch takes no time."""
-    with pytest.raises(SystemExit) as ended:
-        main(["bench", *map(str, arguments)])
-    return int(ended.value.code or 0)
-
-
-@pytest.fixture
-def made(faces: Path, tmp_path: Path) -> Path:
-    convert(ImageFolder(faces), tmp_path / "set", workers=1)
-    return tmp_path / "set"
+called = partial(command, "bench")
 
 
 def test_a_table_and_what_it_means(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

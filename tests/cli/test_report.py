@@ -6,14 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from tests.servers import Bucket
-from wds_face import ImageFolder, convert
-from wds_face.cli import main
+from tests.support import command
 
 
 def report(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -22,17 +22,7 @@ def report(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
-def called(*arguments: object) -> int:
-    """The exit code of the command in this process, where importing torch takes no time."""
-    with pytest.raises(SystemExit) as ended:
-        main(["report", *map(str, arguments)])
-    return int(ended.value.code or 0)
-
-
-@pytest.fixture
-def made(faces: Path, tmp_path: Path) -> Path:
-    convert(ImageFolder(faces), tmp_path / "set", workers=1)
-    return tmp_path / "set"
+called = partial(command, "report")
 
 
 def test_a_page_is_written(made: Path, tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
-"""Sizes as people write and read them."""
+"""Sizes as people write them."""
 
 from __future__ import annotations
 
 import click
 import pytest
 
-from wds_face.cli.units import Bytes, size
+from wds_face.cli.units import Bytes
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,3 @@ def test_sizes(text: str, expected: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(click.BadParameter, match="write it like"):
         Bytes().convert(text, None, None)
-
-
-@pytest.mark.parametrize(
-    ("nbytes", "expected"), [(0, "0 B"), (999, "999 B"), (91_900_000, "91.9 MB"), (2 * 10**15, "2,000.0 TB")]
-)
-def test_for_people(nbytes: int, expected: str) -> None:
-    assert size(nbytes) == expected

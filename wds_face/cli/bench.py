@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
-from wds_face.cli.units import size
+from wds_face.cli import options
 from wds_face.errors import WdsFaceError
 from wds_face.storage.store import shown
+from wds_face.units import size
 
 if TYPE_CHECKING:
     from wds_face.bottleneck import Measured
@@ -45,8 +46,8 @@ class Numbers(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gener
 
 @click.command(short_help="Measure what limits training here, and how many workers to take.")
 @click.argument("url")
-@click.option("-p", type=click.IntRange(min=1), default=16, show_default=True, help="Identities in a batch.")
-@click.option("-k", type=click.IntRange(min=1), default=4, show_default=True, help="Images of each.")
+@options.identities
+@options.images
 @click.option(
     "--output",
     type=click.Choice(["float", "uint8"]),
@@ -68,9 +69,9 @@ class Numbers(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gener
     help="Wait so long with each batch, as for a training step.",
 )
 @click.option("--cache-dir", type=click.Path(file_okay=False), help="Keep on a local disk what comes from a network.")
-@click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), default=0, show_default=True, help="Of all choices.")
+@options.seed
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write all numbers to a file.")
-def bench(*, url: str, workers: list[int] | None, seconds: float, json_file: str | None, **options: Any) -> None:
+def bench(*, url: str, workers: list[int] | None, seconds: float, json_file: str | None, **streamed: Any) -> None:
     """Measure what limits training on this machine with these data, and say how many workers to take.
 
     URL is a folder of shards with an index. Batches are made as in training, by 1, 2, 4, … workers, up to the
@@ -89,7 +90,7 @@ def bench(*, url: str, workers: list[int] | None, seconds: float, json_file: str
         raise click.BadParameter(f"there is no folder {Path(json_file).parent}.", param_hint="--json")
     try:
         with _one_line():
-            found = _bench(url, workers, seconds, **options)
+            found = _bench(url, workers, seconds, **streamed)
     except KeyboardInterrupt:
         click.echo("wds-face bench: interrupted", err=True)
         sys.exit(130)
@@ -190,7 +191,7 @@ def _that_fit(stream: PKStream, numbers: list[int], options: dict[str, Any]) -> 
     """Those numbers of workers whose batches fit into memory."""
     from wds_face.bottleneck.processes import available  # noqa: PLC0415
 
-    batch, there = sum(part.nbytes for part in stream.parts or ()), available()
+    batch, there = sum(part.nbytes for part in stream.room.parts), available()
     if there is None:
         return numbers
     fit = [number for number in numbers if batch * max(1, number) * _BATCHES <= there]

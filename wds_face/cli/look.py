@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from wds_face.cli.engine import engine_options, full, open_executor
-from wds_face.cli.units import size
 from wds_face.storage.store import shown
+from wds_face.units import size
 
 
 @click.command(short_help="Write an index beside shards made elsewhere.")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from wds_face.cli import options
+
 
 @click.command(short_help="Draw what each transform does to some of the faces.")
 @click.argument("src")
@@ -19,14 +21,8 @@ import click
     help="The picture; the suffix says the format.",
 )
 @click.option("-n", "--faces", type=click.IntRange(1, 200), default=8, show_default=True, help="How many.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all choices.")
-@click.option(
-    "--points",
-    type=click.Choice(["arcface", "casia"]),
-    default="arcface",
-    show_default=True,
-    help="Where nose and mouth are: in the middle of 112 x 112 (insightface), or 8 px further left.",
-)
+@options.seed
+@options.points
 @click.option("--scale", type=click.IntRange(1, 8), default=1, show_default=True, help="Enlarge the images.")
 def preview(*, src: str, output: str, faces: int, seed: int, points: str, scale: int) -> None:  # fmt: skip
     """Draw what each transform does to the same faces, with the mask beside each.

@@ -7,8 +7,9 @@ from typing import Literal, cast
 
 import click
 
-from wds_face.cli.units import size
+from wds_face.cli import options
 from wds_face.storage.store import shown
+from wds_face.units import size
 
 
 @click.command(short_help="Write a page that shows a data set at a glance.")
@@ -21,8 +22,8 @@ from wds_face.storage.store import shown
     show_default=True,
     help="The page; one file that needs no other.",
 )
-@click.option("-p", type=click.IntRange(min=1), default=16, show_default=True, help="Identities in a batch.")
-@click.option("-k", type=click.IntRange(min=1), default=4, show_default=True, help="Images of each.")
+@options.identities
+@options.images
 @click.option(
     "--epoch",
     type=click.Choice(["images", "identities"]),
@@ -33,14 +34,8 @@ from wds_face.storage.store import shown
 @click.option(
     "--samples", type=click.IntRange(min=1), default=2000, show_default=True, help="Images to look at, at random."
 )
-@click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), default=0, show_default=True, help="Of all choices.")
-@click.option(
-    "--points",
-    type=click.Choice(["arcface", "casia"]),
-    default="arcface",
-    show_default=True,
-    help="Where nose and mouth are: in the middle of 112 x 112 (insightface), or 8 px further left.",
-)
+@options.seed
+@options.points
 def report(*, url: str, output: str, p: int, k: int, epoch: str, samples: int, seed: int, points: str) -> None:
     """Write a page that shows a data set at a glance: how many images identities have, what images look like and which
     stand out, the first batches as a model will see them, how well they are shuffled, and the plan of an epoch.

@@ -1,4 +1,4 @@
-"""Sizes as people write and read them."""
+"""Sizes as people write them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,3 @@ class Bytes(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic
         if not match or (number := int(float(match[1]) * _UNITS[match[2] or ""])) < 1:
             self.fail(f"{value!r} is not a size; write it like 64MB or 1GiB.", param, ctx)
         return number
-
-
-def size(nbytes: int) -> str:
-    """Bytes for people: ``91.9 MB``."""
-    number, unit = float(nbytes), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if number < 1000:
-            break
-        number, unit = number / 1000, larger
-    return f"{number:,.0f} {unit}" if unit == "B" else f"{number:,.1f} {unit}"

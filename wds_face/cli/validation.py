@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from wds_face.cli.units import size
+from wds_face.units import size
 
 _SOURCES = {
     "bin": "a .bin",

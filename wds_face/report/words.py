@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import re
 
+from wds_face import units
+
 _UNPRINTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -40,13 +42,8 @@ def share(part: float, whole: float = 1) -> str:
 
 
 def size(nbytes: float) -> str:
-    """Bytes for people: ``91.9 MB``."""
-    value, unit = float(nbytes), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:,.0f}\u00a0{unit}" if unit == "B" or value >= 100 else f"{value:,.1f}\u00a0{unit}"
+    """Bytes for people, see :func:`wds_face.units.size`, without a space that lines break at."""
+    return units.size(nbytes).replace(" ", "\u00a0")
 
 
 def short(count: float) -> str:
