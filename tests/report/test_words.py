@@ -27,7 +27,12 @@ def test_shares_are_never_said_to_be_none_or_all_when_they_are_not(part: int, wh
 
 
 def test_sizes_and_counts() -> None:
-    assert [size(n).replace("\u00a0", " ") for n in (12, 6_949, 92e6, 297e9)] == ["12 B", "6.9 kB", "92.0 MB", "297.0 GB"]
+    assert [size(n).replace("\u00a0", " ") for n in (12, 6_949, 92e6, 297e9)] == [
+        "12 B",
+        "6.9 kB",
+        "92.0 MB",
+        "297.0 GB",
+    ]
     assert (short(13_233), short(42_467_936).replace("\u00a0", " ")) == ("13,233", "42.5 M")
     assert (plural(1, "image"), plural(2000, "image"), plural(0, "identity", "identities")) == (
         *("1 image", "2,000 images"),

@@ -122,18 +122,18 @@ def test_a_piece_that_a_user_removes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("then", ["nothing", "a folder", "a file"])
 def test_a_folder_that_a_user_removes(tmp_path: Path, start: Start, then: str) -> None:
-    folder, log, end = tmp_path / "cache", tmp_path / "log", tmp_path / "end"
+    folder, logs, end = tmp_path / "cache", [tmp_path / "one", tmp_path / "two"], tmp_path / "end"
     cache = Cache(folder, LIMIT)
     view = cache.fetch(key(0), lambda: content(0))
 
-    def work() -> None:
+    def work(log: Path) -> None:
         one = Cache(folder, LIMIT)
         while not end.exists():
             keep(one, *range(30))
             said(log)
 
-    processes = [start(work) for _ in range(2)]
-    wait_for(log.exists)
+    processes = [start(work, log) for log in logs]
+    wait_for(lambda: all(log.exists() for log in logs))
     for _ in range(20):
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(FileExistsError):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.servers import Bucket, S3Server
 from tests.stream.noise import Proxies, digest, stream
 from wds_face import DatasetError
 from wds_face.storage import open_store
+from wds_face.storage.remote import RemoteStore
 
 SILENCE = r"set/train-00000\d.tar: bytes \d+ to \d+ cannot be read: nothing came for"
 
@@ -58,13 +60,12 @@ def test_a_server_that_is_gone(  # noqa: PLR0917
 def test_a_server_that_never_gives_a_shard(cached: bool, remote: Bucket, fault_proxy: Proxies, tmp_path: Path) -> None:
     proxy = fault_proxy(remote.server, fault="stall", rate=1.0, methods=("GET", "HEAD"))
     assert isinstance(remote.server, S3Server)
-    options = {
-        **remote.server.options_through(proxy),
-        "patience": 5,
-        "stall": 2,
-    }  # the index is to come, on a busy machine
+    options = {**remote.server.options_through(proxy), "stall": 2}
+    one = stream(remote.url("set"), {**options, "patience": 30}, cache_dir=tmp_path if cached else None)
+    assert isinstance(one.store, RemoteStore)
+    one.store.patience = replace(one.store.patience, total=5)  # only now: the index is to come, on a busy machine
     with fails(25, SILENCE):
-        digest(stream(remote.url("set"), options, cache_dir=tmp_path if cached else None))
+        digest(one)
 
 
 def test_an_index_that_cannot_be_had(remote: Bucket, fault_proxy: Proxies) -> None:
