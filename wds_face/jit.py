@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 
 def compiled(signature: Any) -> Callable[[Any], Any]:
@@ -22,3 +25,23 @@ def compiled(signature: Any) -> Callable[[Any], Any]:
             return njit(signature)(function)
 
     return compile_
+
+
+def _prefetch(_: Any, array: Any, index: Any) -> Any:
+    """See :data:`prefetch`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
+        builder.call(function, [address, number(0), number(3), number(1)])  # to read, to all caches, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+#: ``prefetch(array, index)``, in compiled code: the element at a flat index is read soon. It may lie anywhere, and
+#: nothing waits for it.
+prefetch: Any = intrinsic(_prefetch)

@@ -7,7 +7,11 @@ from math import ceil
 
 import numpy as np
 
-from wds_face.jit import compiled
+from wds_face.jit import compiled, prefetch
+
+# Rows. Half of the time would go into waiting for texels: each row has others, and no row is read twice.
+_AHEAD = 2
+_LINE = 32  # texels that come together
 
 
 @compiled("f8[:,::1](u1[:,:,:,::1], i8[::1], i8[:,::1])")
@@ -71,7 +75,8 @@ def paste(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0917 (numba inli
         for number in range(256):
             first, second, third = palette[number, 0] * red, palette[number, 1] * green, palette[number, 2] * blue
             colors[number] = min(255, first >> 8) | min(255, second >> 8) << 8 | min(255, third >> 8) << 16
-        step_x, step_y = int(xx * 65536), int(yx * 65536)  # 16.16 fixed point
+        step_x, step_y, ahead = int(xx * 65536), int(yx * 65536), int(yy * _AHEAD * 65536)  # 16.16 fixed point
+        stride = max(1, int(_LINE / max(abs(xx), 1.0)))  # columns
         for row in range(rows[m, 0], rows[m, 1]):
             # The columns at which the texel lies within the texture: 0 <= slope * column + start < size in x and y.
             first, last = 0, image.shape[1]
@@ -87,6 +92,11 @@ def paste(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0917 (numba inli
             # Along a row the rounded steps drift by less than a texel, and end in the border at most.
             x = int((xx * first + xy * row + x0 + 1) * 65536)
             y = int((yx * first + yy * row + y0 + 1) * 65536)
+            soon = (y + ahead) >> 16
+            if 0 <= soon < high + 2:
+                at = begin + soon * (wide + 2)
+                for column in range(0, last - first, stride):
+                    prefetch(texels, at + ((x + column * step_x) >> 16))
             pixels, visible = image[row], mask[row]
             for column in range(first, last):
                 at = np.uintp(column)  # unsigned: numba counts signed ones from the end where they are negative
