@@ -56,6 +56,7 @@ class Batch:
         chosen: int64 ``[p, k]``: which of their images.
         images: uint8 ``[p * k, size, size, 3]``, RGB; or what a ``transform`` made of them, stacked.
         masks: of an occlusion: uint8 ``[p * k, size, size]`` or float32 ``[p * k, n, n]``; or as *transform* made them.
+        wanted: segments that were asked for ahead.
         reader: finds other images, where one has to be replaced.
         space: where it is made, and goes out.
         gone: whether it has.
@@ -75,6 +76,7 @@ class Batch:
         reader: Reader | None = None,
     ) -> None:
         self.entropy, self.groups, self.chosen, self.reader = entropy, groups, chosen, reader
+        self.wanted: list[int] = []
         self._samples = samples or []
         self._found: Found | None = None
 

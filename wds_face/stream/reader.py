@@ -28,14 +28,12 @@ class Reader:
 
     def ahead(self, batch: Batch) -> bool:
         """Say that a batch comes soon; whether there is room for more."""
-        return self.segments.ahead(self._segments(batch))
+        batch.wanted = sorted(set(self.segments.find(batch.groups["row"]).tolist()))
+        return self.segments.ahead(batch.wanted)
 
     def done(self, batch: Batch) -> bool:
-        """Say that a batch was read that was said to come, before its groups are changed; whether there is room."""
-        return self.segments.done(self._segments(batch))
-
-    def _segments(self, batch: Batch) -> list[int]:
-        return sorted(set(self.segments.find(batch.groups["row"]).tolist()))
+        """Say that a batch was read that was said to come; whether there is room for more."""
+        return self.segments.done(batch.wanted)
 
     def read(self, batch: Batch) -> None:
         """Fill in the samples of a batch.

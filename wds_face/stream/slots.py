@@ -63,18 +63,18 @@ class Slots:
     """
 
     def __init__(self, parts: Sequence[Part], workers: int, each: int) -> None:
-        self._parts, self._each = tuple(parts), each
+        self._parts, self._each, self._count = tuple(parts), each, workers * each
         self._size = -(-sum(part.nbytes for part in parts) // _PAGE) * _PAGE
-        self._head = -(-workers * each // _PAGE) * _PAGE
+        self._head = -(-self._count // _PAGE) * _PAGE
         self.number = next(_numbers)
         file = os.memfd_create(f"wds_face {self.number}")
-        os.ftruncate(file, self._head + workers * each * self._size)
+        os.ftruncate(file, self._head + self._count * self._size)
         self._map(file)
         _slots[self.number] = self
 
     def _map(self, file: int) -> None:
         self._file, self._memory = file, mmap.mmap(file, 0)
-        self._states: NDArray[np.uint8] = np.frombuffer(self._memory, np.uint8, self._head)
+        self._states: NDArray[np.uint8] = np.frombuffer(self._memory, np.uint8, self._count)
         finalize(self, os.close, file)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from wds_face.transforms.resize import NEAREST, resize, sketch
 from wds_face.transforms.transform import Draws, Floats, Geometric
 
 _LUMA = 0.299, 0.587, 0.114  # ITU-R BT.601, as PIL's "L"
-# Which of the draws says whether, how likely it is, and what is done with an image and all of its draws.
-Step = tuple[int, float, Callable[[U8, Draws], U8]]
+# Which of the draws says whether, how likely it is, and what is done with an image and all of its draws; where its last
+# pass may write to.
+Step = tuple[int, float, Callable[[U8, Draws, "U8 | None"], U8]]
 
 _CV2_FILTERS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
@@ -88,16 +89,16 @@ class Augmenter(Geometric):
 
     def _steps(self) -> tuple[Step, ...]:
         return (
-            (0, self.crop_prob, lambda image, draws: self._crop(image, draws[1:5])),
-            (5, self.photometric_prob, lambda image, draws: photometric(image, self.jitter, draws[6:9])),
-            (9, self.low_res_prob, lambda image, draws: self._low_resolution(image, draws[10:13])),
+            (0, self.crop_prob, lambda image, draws, _: self._crop(image, draws[1:5])),
+            (5, self.photometric_prob, lambda image, draws, _: photometric(image, self.jitter, draws[6:9])),
+            (9, self.low_res_prob, lambda image, draws, out: self._low_resolution(image, draws[10:13], out)),
         )
 
     def apply(self, image: U8, draws: Draws) -> U8:
         """uint8 [H, W, 3] of the same size; *image* itself if nothing is to be done."""
         for whether, prob, change in self._steps():
             if draws[whether] < prob:
-                image = change(image, draws)
+                image = change(image, draws, None)
         return image
 
     def apply_all(self, images: U8, draws: Floats) -> None:
@@ -111,7 +112,10 @@ class Augmenter(Geometric):
             return
         for whether, prob, change in self._steps():
             for number in np.flatnonzero(draws[:, whether] < prob).tolist():
-                images[number] = change(images[number], draws[number].tolist())
+                image = images[number]
+                made = change(image, draws[number].tolist(), image)
+                if made is not image:
+                    image[...] = made
 
     def move(self, plane: Any, draws: Draws, *, mask: bool = False) -> Any:
         """See :meth:`Geometric.move`."""
@@ -126,9 +130,9 @@ class Augmenter(Geometric):
         part = plane[place(plane.shape, height * scale, width * scale, draws[2], draws[3])]
         return resize(part, height, width, interpolation)
 
-    def _low_resolution(self, image: U8, draws: Draws) -> Any:
-        small = self._small(image, draws[0])
-        return resize(sketch(image, *small), *image.shape[:2])
+    def _low_resolution(self, image: U8, draws: Draws, out: U8 | None) -> Any:
+        height, width = image.shape[:2]
+        return resize(sketch(image, *self._small(image, draws[0])), height, width, out=out)
 
     def _small(self, image: U8, draw: float) -> tuple[int, int]:
         """Height and width at low resolution."""
@@ -151,10 +155,11 @@ class _AdaFace(Augmenter):
         padded[box] = plane[box]
         return padded
 
-    def _low_resolution(self, image: U8, draws: Draws) -> Any:
+    def _low_resolution(self, image: U8, draws: Draws, out: U8 | None) -> Any:
         high, wide = self._small(image, draws[0])
         down, up = (_CV2_FILTERS[int(draw * len(_CV2_FILTERS))] for draw in draws[1:3])
-        return cv2.resize(cv2.resize(image, (wide, high), interpolation=down), image.shape[1::-1], interpolation=up)
+        small = cv2.resize(image, (wide, high), interpolation=down)
+        return cv2.resize(small, image.shape[1::-1], dst=out, interpolation=up)
 
     def move(self, plane: Any, draws: Draws, *, mask: bool = False) -> Any:
         return plane if mask else self.apply(plane, draws)

@@ -23,7 +23,7 @@ _FILTERS = {
 }
 
 
-def resize(plane: Any, height: int, width: int, interpolation: int = cv2.INTER_LINEAR) -> Any:
+def resize(plane: Any, height: int, width: int, interpolation: int = cv2.INTER_LINEAR, out: Any = None) -> Any:
     """*plane*, an array [H, W] or [H, W, C], at another size.
 
     OpenCV's filters look at the same few pixels however much an image shrinks, so that most would not be seen at all.
@@ -33,6 +33,7 @@ def resize(plane: Any, height: int, width: int, interpolation: int = cv2.INTER_L
         plane: uint8 or float32.
         height, width: of the result.
         interpolation: one of OpenCV's.
+        out: where the result may go; not a part of *plane*.
     """
     if interpolation != NEAREST:
         smaller = min(height, plane.shape[0]), min(width, plane.shape[1])
@@ -40,7 +41,7 @@ def resize(plane: Any, height: int, width: int, interpolation: int = cv2.INTER_L
             plane = cv2.resize(plane, smaller[::-1], interpolation=cv2.INTER_AREA)
     if plane.shape[0] == height and plane.shape[1] == width:
         return plane
-    return cv2.resize(plane, (width, height), interpolation=interpolation)
+    return cv2.resize(plane, (width, height), dst=out, interpolation=interpolation)
 
 
 def sketch(image: U8, height: int, width: int) -> U8:
