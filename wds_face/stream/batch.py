@@ -20,27 +20,50 @@ _PURPOSE = 1000
 Sample = dict[str, Any]
 
 
+class Origin(NamedTuple):
+    """Where images come from that are in one segment.
+
+    Attributes:
+        url: of the shard.
+        keys: of the images; or else they are in
+        view: bytes of the segment, at
+        places: of each image: first byte and end, and those of its key.
+    """
+
+    url: str
+    keys: list[str] | None
+    view: memoryview
+    places: list[list[int]]
+
+    def names(self) -> list[tuple[str, str]]:
+        """Key and url of each."""
+        keys = self.keys
+        if keys is None:
+            keys = [str(self.view[key:stem], "utf-8", "surrogateescape") for _, _, key, stem in self.places]
+        return [(key, self.url) for key in keys]
+
+
 class Found(NamedTuple):
     """The images of a batch, identity by identity.
 
     Attributes:
         images: encoded.
-        keys: as they stand in the tar, or as text.
-        urls: of their shards.
         labels: int64 ``[p * k]``.
+        origins: of all images, segment by segment.
+        order: of each image, its number in these.
     """
 
     images: list[memoryview | bytes]
-    keys: list[memoryview | bytes | str]
-    urls: list[str]
     labels: NDArray[np.int64]
+    origins: list[Origin]
+    order: list[int]
 
     def samples(self) -> list[Sample]:
         """As samples."""
-        keys = [key if isinstance(key, str) else str(key, "utf-8", "surrogateescape") for key in self.keys]
+        names = [name for origin in self.origins for name in origin.names()]
         return [
-            {"__key__": key, "__url__": url, "image": image, "cls": label}
-            for key, url, image, label in zip(keys, self.urls, self.images, self.labels.tolist(), strict=True)
+            {"__key__": names[number][0], "__url__": names[number][1], "image": image, "cls": label}
+            for number, image, label in zip(self.order, self.images, self.labels.tolist(), strict=True)
         ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wds_face.stream.batch import Batch, Found, Sample
+from wds_face.stream.batch import Batch, Found, Origin, Sample
 from wds_face.stream.choice import choose
 from wds_face.stream.plan import GROUP
 from wds_face.stream.segments import Segments
@@ -47,26 +47,25 @@ class Reader:
         self.segments.ranges.check(set(self._rows["shard"][rows].tolist()))
         within = batch.chosen[order] + (self._before[rows] - self._before[self.segments.cuts[numbers]])[:, None]
         images: list[Any] = []
-        keys: list[Any] = []
-        urls: list[str] = []
+        origins: list[Origin] = []
         first, copied = np.flatnonzero(np.diff(numbers, prepend=-1)), self.segments.ranges.copied
         begins = [*first.tolist(), len(rows)]
         for number, begin, end in zip(numbers[first].tolist(), begins[:-1], begins[1:], strict=True):
             chosen = within[begin:end].ravel()
-            view, (places, names, url) = self.segments.get(number)
+            view, (places, keys, url) = self.segments.get(number)
             spots = places[chosen].tolist()
-            found: list[Any] = [view[data:stop] for data, stop, _, _ in spots]
-            named: list[Any] = [view[key:stem] for _, _, key, stem in spots]
+            found = [view[data:stop] for data, stop, _, _ in spots]
+            origin = Origin(url, [keys[image] for image in chosen.tolist()] if keys else None, view, spots)
             if copied:  # no view of what was fetched stays, so that a segment that was dropped is gone
-                found, named = list(map(bytes, found)), list(map(bytes, named))
-            images += found
-            keys += [names[image] for image in chosen.tolist()] if names else named
-            urls += [url] * len(found)
+                images += map(bytes, found)
+                origins.append(Origin(url, [key for key, _ in origin.names()], memoryview(b""), []))
+            else:
+                images += found
+                origins.append(origin)
         k = batch.chosen.shape[1]
         back = (np.argsort(order)[:, None] * k + np.arange(k)).ravel().tolist()
         labels = np.repeat(self._rows["label"][batch.groups["row"]].astype(np.int64), k)
-        images, keys, urls = ([many[place] for place in back] for many in (images, keys, urls))
-        batch.fill(Found(images, keys, urls, labels))
+        batch.fill(Found([images[place] for place in back], labels, origins, back))
         batch.reader = self
 
     def _group(self, row: int, chosen: NDArray[np.int64]) -> list[Sample]:
