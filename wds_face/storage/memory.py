@@ -15,7 +15,7 @@ import numpy as np
 
 _LARGE = 128 << 10
 _ROUND = 64 << 10  # so that pieces of about the same size are of the same
-_SPARE = 4 << 20  # bytes that nobody has
+_SPARE = 2 << 20  # bytes that nobody has
 
 _FLAGS = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
 
