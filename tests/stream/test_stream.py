@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +236,14 @@ def test_a_few_identities_suffice_for_any_number_of_workers(
     for number in range(3):
         batches = epoch(PKStream(tmp_path / "out", p=8, k=2, image_size=24), workers, number)
         assert {label for _, labels in batches for label in labels.tolist()} == set(range(17))
+
+
+def test_what_lanes_mix_is_counted_without_the_tar(shards: Path) -> None:
+    """At most: a header for each image, and two blocks for its label; images may have gaps behind them."""
+    index = Index.open(shards)
+    nbytes, kept = int(index.identities["nbytes"].sum()), 0
+    for shard in index.shards:
+        with tarfile.open(shards / shard.name) as tar:
+            kept += sum(member.size for member in tar if member.name.endswith(".jpg"))
+    mixed = PKStream(shards, p=4, k=2, lanes=1).summary()["bytes_mixed"]
+    assert kept <= mixed <= kept + 512 * index.images < nbytes

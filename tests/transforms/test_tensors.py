@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms as v1
 from torchvision import tv_tensors
@@ -15,6 +17,7 @@ from torchvision.transforms.functional import to_tensor
 
 from tests.transforms.pictures import COLORED, CONVERTED, FORMS, GREY, colored, noisy
 from wds_face.transforms import SyntheticOcclusionMask, ToTensorWithMask, normalize
+from wds_face.transforms.tensors import scaled, shares
 
 VISIBLE = np.ones((10, 14), np.uint8)
 VISIBLE[2:5, 3:9] = 0
@@ -170,3 +173,20 @@ def test_normalize_refuses_what_is_not_uint8(dtype: torch.dtype) -> None:
 def test_normalize_takes_any_view(view: Callable[[torch.Tensor], torch.Tensor]) -> None:
     images = torch.randint(0, 256, (4, 3, 6, 5), dtype=torch.uint8)
     assert normalize(view(images)).equal(normalize(view(images).contiguous()))
+
+
+@settings(deadline=None)
+@given(st.integers(1, 5000), st.integers(0, 1000))
+def test_floats_are_made_where_the_pixels_are(count: int, seed: int) -> None:
+    """In the last quarter of the memory that they go to, in which they are written over."""
+    rng = np.random.default_rng(seed)
+    pixels, visible = rng.integers(256, size=count, dtype=np.uint8), 255 * rng.integers(2, size=count, dtype=np.uint8)
+    for convert, given_, wanted in (
+        (scaled, pixels, normalize(torch.from_numpy(pixels)).numpy()),
+        (shares, visible, (visible // 255).astype(np.float32)),
+    ):
+        out = np.empty(count, np.float32)
+        narrow = out.view(np.uint8)[-count:]
+        narrow[...] = given_
+        assert convert(narrow, out) is out
+        assert out.tobytes() == wanted.tobytes()
