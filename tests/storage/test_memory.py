@@ -50,6 +50,17 @@ def test_threads_never_share() -> None:
         list(pool.map(work, range(8)))
 
 
+def test_garbage_may_be_collected_at_any_moment() -> None:
+    before = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for _ in range(2000):
+            loop: list[object] = [memory(LARGE >> 2)]
+            loop.append(loop)
+    finally:
+        gc.set_threshold(*before)
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says how much a process has")
 def test_the_system_gets_back_what_is_left() -> None:
     def resident() -> int:

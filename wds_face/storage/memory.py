@@ -19,7 +19,8 @@ _SPARE = 2 << 20  # bytes that nobody has
 
 _FLAGS = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
 
-# Threads take and give as they like, and a finalizer may come in between anything: so no lock, each step is atomic.
+# Threads take and give as they like, and a finalizer may come in between anything: so no lock, but atomic steps. copy()
+# is one; tuple() is not, as it may begin with a collection of garbage.
 _spare: deque[mmap.mmap] = deque()
 
 
@@ -28,7 +29,7 @@ def memory(nbytes: int) -> memoryview:
     if nbytes < _LARGE:
         return memoryview(bytearray(max(0, nbytes)))
     size = -(-nbytes // _ROUND) * _ROUND
-    for block in tuple(_spare):
+    for block in _spare.copy():
         if len(block) == size:
             with suppress(ValueError):  # another thread was faster
                 _spare.remove(block)
@@ -42,6 +43,6 @@ def memory(nbytes: int) -> memoryview:
 
 def _give_back(block: mmap.mmap) -> None:
     _spare.append(block)
-    while sum(map(len, tuple(_spare))) > _SPARE:
+    while sum(map(len, _spare.copy())) > _SPARE:
         with suppress(IndexError):
             _spare.popleft()

@@ -35,12 +35,11 @@ class Origin(NamedTuple):
     view: memoryview
     places: list[list[int]]
 
-    def names(self) -> list[tuple[str, str]]:
-        """Key and url of each."""
-        keys = self.keys
-        if keys is None:
-            keys = [str(self.view[key:stem], "utf-8", "surrogateescape") for _, _, key, stem in self.places]
-        return [(key, self.url) for key in keys]
+    def names(self) -> list[str]:
+        """The key of each."""
+        if self.keys is not None:
+            return self.keys
+        return [str(self.view[key:stem], "utf-8", "surrogateescape") for _, _, key, stem in self.places]
 
 
 class Found(NamedTuple):
@@ -60,7 +59,7 @@ class Found(NamedTuple):
 
     def samples(self) -> list[Sample]:
         """As samples."""
-        names = [name for origin in self.origins for name in origin.names()]
+        names = [(key, origin.url) for origin in self.origins for key in origin.names()]
         return [
             {"__key__": names[number][0], "__url__": names[number][1], "image": image, "cls": label}
             for number, image, label in zip(self.order, self.images, self.labels.tolist(), strict=True)

@@ -58,7 +58,7 @@ class Reader:
             origin = Origin(url, [keys[image] for image in chosen.tolist()] if keys else None, view, spots)
             if copied:  # no view of what was fetched stays, so that a segment that was dropped is gone
                 images += map(bytes, found)
-                origins.append(Origin(url, [key for key, _ in origin.names()], memoryview(b""), []))
+                origins.append(Origin(url, origin.names(), memoryview(b""), []))
             else:
                 images += found
                 origins.append(origin)
