@@ -184,6 +184,7 @@ def _publish(runner: _Runner, results: list[ShardResult], skipped: list[Skipped]
     made = {
         "by": f"wds-face {__version__}",
         "from": plan.kind,
+        "source": plan.inventory.facts,
         "options": {**asdict(plan.options), "shard_size": plan.shard_size},
         "plan": plan.digest,
     }

@@ -3,6 +3,6 @@
 from wds_face.sources.imagefolder import ImageFolder
 from wds_face.sources.records import RecordIO
 from wds_face.sources.shards import WebDataset
-from wds_face.sources.source import Image, Inventory, Part, Skipped, Source
+from wds_face.sources.source import Image, Inventory, Part, Skipped, SkippedKind, Source
 
-__all__ = ["Image", "ImageFolder", "Inventory", "Part", "RecordIO", "Skipped", "Source", "WebDataset"]
+__all__ = ["Image", "ImageFolder", "Inventory", "Part", "RecordIO", "Skipped", "SkippedKind", "Source", "WebDataset"]

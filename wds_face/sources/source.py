@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +27,23 @@ class Image(NamedTuple):
     data: bytes | memoryview
 
 
+SkippedKind = Literal["item", "container", "other"]
+
+
 class Skipped(NamedTuple):
-    """Something that was left out, and why. ``item`` is relative to the source, so that reports can be compared."""
+    """Something in a source that a conversion leaves out, and why.
+
+    Attributes:
+        item: Name of it, relative to the source, so that reports of different machines can be compared.
+        reason: Why it is left out, in a few words.
+        kind: ``"item"``: it claims to be an image, a record or a sample, and cannot be read. ``"container"``: a file
+            that holds many items (a shard, a record file, an ``.idx``) is damaged. ``"other"``: it is something else,
+            such as a text file, a hidden folder, or an identity with too few images; nothing is lost.
+    """
 
     item: str
     reason: str
+    kind: SkippedKind = "item"
 
 
 class Part(Protocol):
@@ -63,6 +75,8 @@ class Inventory:
     """What the scan left out."""
     notes: list[str] = field(default_factory=list)
     """What the user should know but nothing was left out for."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """How the source was read, JSON-able, for example ``{"label_from": "cls"}``. Recorded in ``index.json``."""
 
 
 class Source(Protocol):
