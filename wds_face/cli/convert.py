@@ -138,7 +138,7 @@ def _convert(
             f"{images.sum():,} images ({size(int(nbytes.sum()))}) into {len(plan.shards):,} shards; "
             f"{len(plan.inventory.skipped):,} items would be left out"
         )
-        _list_some([f"{item}: {reason}" for item, reason in plan.inventory.skipped])
+        _list_some([f"{skipped.item}: {skipped.reason}" for skipped in plan.inventory.skipped])
         return
     begin = time.monotonic()
     with open_executor(engine, address, workers) as executor:

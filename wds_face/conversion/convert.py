@@ -164,7 +164,7 @@ def _finished(store: Store, plan: Plan, strict: bool) -> Report:
         )
     Workspace(store, plan.options.name).clear()  # killed between its last two steps
     index = Index.open(store)
-    skipped = [Skipped(item, reason) for item, reason in fields(store.read(SKIPPED))]
+    skipped = [Skipped(line[0], line[1]) for line in fields(store.read(SKIPPED))]
     if strict:
         _refuse([item for item in skipped if not item.reason.startswith(_FEW)])
     return Report(index, skipped, plan.inventory.notes, 0)
@@ -189,7 +189,11 @@ def _publish(runner: _Runner, results: list[ShardResult], skipped: list[Skipped]
         "plan": plan.digest,
     }
     checksums = dump_checksums([run.crc32 for run, _ in runs])
-    tables = {CLASSES: write_classes(names), CHECKSUMS: checksums, SKIPPED: table(skipped)}
+    tables = {
+        CLASSES: write_classes(names),
+        CHECKSUMS: checksums,
+        SKIPPED: table((item.item, item.reason) for item in skipped),
+    }
     return write_index(runner.store, [result.shard for result in results], identities, tables, made)
 
 
