@@ -251,9 +251,9 @@ def test_options_that_make_no_sense(options: dict[str, object], message: str) ->
 
 
 HOLD = """
-import fcntl, sys
-with open(sys.argv[1], "w") as file:
-    fcntl.lockf(file, fcntl.LOCK_EX)
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -6,7 +6,9 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+from filelock import FileLock, Timeout
 
 from wds_face.conversion.writer import LabelRun, ShardResult, ShardTask
 from wds_face.errors import DatasetError
@@ -19,6 +21,9 @@ _FOLDER = ".convert"
 _BEGUN = f"{_FOLDER}/begun.json"
 _TABLES = (IDENTITIES, CLASSES, CHECKSUMS, "skipped.tsv")
 _LOST = f"{_FOLDER}/lost.json"
+
+# Seconds to wait for the lock: workers that were forked from a killed conversion end within a fraction of one.
+_LOCK_TIMEOUT = 1.0
 
 
 class Workspace:
@@ -135,7 +140,8 @@ class Workspace:
 
     def clear(self) -> None:
         """Remove the state itself. Call after the manifest is written."""
-        self.store.remove_folder(_FOLDER)
+        with suppress(PermissionError):  # on Windows, of the lock that this process holds
+            self.store.remove_folder(_FOLDER)
 
     def _marker(self, task: ShardTask) -> str:
         return f"{_FOLDER}/{task.name}.json"
@@ -150,22 +156,23 @@ class Workspace:
         if self.store.local is None:
             yield
             return
-        import fcntl  # noqa: PLC0415 (not on Windows, where local conversion is not supported)
-
         path = self.store.local / _FOLDER / "lock"
+        lock = FileLock(path, timeout=_LOCK_TIMEOUT)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("w")
+            lock.acquire()
+        except Timeout:
+            raise DatasetError(f"another conversion is writing to {self.store}: wait for it to end") from None
         except OSError as error:
             raise DatasetError(f"{self.store} cannot be written ({error.strerror})") from None
-        with file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(file.fileno()).st_ino != path.stat().st_ino:  # its owner finished and removed it
-                    raise FileNotFoundError  # unlike flock, not inherited by workers
-            except OSError:
-                raise DatasetError(f"another conversion is writing to {self.store}: wait for it to end") from None
+        try:
             yield
+        finally:
+            lock.release()
+            if os.name == "nt":  # where an open file cannot be removed, so clear() left it
+                with suppress(OSError):
+                    path.unlink()
+                    path.parent.rmdir()
 
 
 def _listed(store: Store) -> list[str]:

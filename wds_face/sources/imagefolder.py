@@ -17,6 +17,7 @@ from wds_face.sources.source import ALONE, Image, Inventory, Skipped, quiet
 
 _READ = 1 << 16  # more than nearly every aligned face
 _TASK = 512  # folders that a worker lists at a time
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # without O_BINARY, Windows changes line ends
 
 
 class _Listing(NamedTuple):
@@ -199,7 +200,7 @@ class _FolderPart:
 
 def _read(path: str) -> bytes:
     """A whole small file in three system calls."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, _FLAGS)
     try:
         data = os.read(descriptor, _READ)
         if len(data) < _READ:

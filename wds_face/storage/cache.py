@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import logging
 import mmap
 import os
 import re
 import struct
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,6 +18,9 @@ from functools import cache
 from pathlib import Path
 
 from wds_face.errors import DatasetError
+
+if sys.platform != "win32":  # which has none of the locks, holes and reads at an offset that a cache is made of
+    import fcntl
 
 # Behind the bytes of a piece: their number and crc32.
 _TRAILER = struct.Struct("<8sQI")
@@ -47,10 +50,12 @@ class Cache:
         limit: bytes, of all files in it; by default what is there and nine tenths of what is free.
 
     Raises:
-        DatasetError: the folder cannot be written.
+        DatasetError: the folder cannot be written, or this is Windows.
     """
 
     def __init__(self, folder: str | os.PathLike[str], limit: int | None = None) -> None:
+        if sys.platform == "win32":
+            raise DatasetError("cache_dir needs the file locks of Linux or macOS: leave it out on Windows")
         self.folder = Path(os.path.abspath(os.path.expanduser(folder)))
         self._checked: dict[str, int] = {}  # inodes
         try:

@@ -11,7 +11,6 @@ import os
 from collections.abc import Sequence
 from itertools import count
 from math import prod
-from multiprocessing.reduction import DupFd
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary, finalize
 
@@ -79,6 +78,8 @@ class Slots:
 
     def __getstate__(self) -> dict[str, Any]:
         # for a worker that is spawned; one that is forked has it all
+        from multiprocessing.reduction import DupFd  # noqa: PLC0415 (Windows has none)
+
         return {**self.__dict__, "_memory": None, "_states": None, "_file": DupFd(self._file)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -127,11 +127,19 @@ class Memfile(Images):
         into = out.reshape(-1).view(np.uint8).data
         at, image = 0, self._conf.nbytes // self._conf.shape[0] if len(out) else 0
         while at < len(into):
-            got = os.preadv(self._file, [into[at:]], start * image + at)
+            got = self._read_at(into[at:], start * image + at)
             if not got:
                 raise DatasetError(f"{self.path} ends before image {start}: it was cut while it was in use")
             at += got
         return out
+
+    def _read_at(self, into: memoryview, offset: int) -> int:
+        """Read bytes from *offset* on. Returns how many were read, 0 at the end of the file."""
+        if hasattr(os, "preadv"):
+            return os.preadv(self._file, [into], offset)
+        with open(self.path, "rb", buffering=0) as file:  # Windows
+            file.seek(offset)
+            return file.readinto(into)
 
     def read(self, start: int, stop: int) -> F32:
         """See :meth:`Images.read`."""
@@ -219,7 +227,7 @@ def floats(array: NDArray[Any]) -> F32:
 
 def _open(owner: object, path: Path, conf: Conf) -> int:
     """The file, which is closed with its owner. Reading by place needs nothing that a fork would share."""
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     weakref.finalize(owner, os.close, file)
     if os.fstat(file).st_size != conf.nbytes:
         raise DatasetError(f"{path} has changed since it was opened: open it again")

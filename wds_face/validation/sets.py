@@ -9,7 +9,6 @@ and what they are made of: ``<name>.bin`` of InsightFace, or a carray ``<name>/`
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from wds_face.errors import DatasetError, SourceError
@@ -159,22 +159,23 @@ def write_concat(root: str | os.PathLike[str], sets: dict[str, ValidationSet], *
 
 @contextmanager
 def alone(root: str | os.PathLike[str], name: str) -> Iterator[None]:
-    """No other process of this machine makes this set meanwhile. What one that was killed left is removed.
+    """Keep other processes from making this set meanwhile, and remove what killed ones left.
 
-    Where the file system has no locks two may make it at once: each of their files appears whole all the same.
+    Where the file system has no locks two processes may make it at once; each of their files still appears whole.
     """
     folder = memfile_path(root, name).parent
     folder.mkdir(parents=True, exist_ok=True)
-    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with suppress(OSError):
-            fcntl.flock(held, fcntl.LOCK_EX)
-            for left in [*folder.glob(".*.part"), *Path(root).glob(f".{name}_list.npy.*.part")]:
+    lock = folder / ".lock"
+    with FileLock(lock):
+        for left in [*folder.glob(".*.part"), *Path(root).glob(f".{name}_list.npy.*.part")]:
+            with suppress(OSError):
                 if time.time() - left.stat().st_mtime > _ABANDONED:
                     left.unlink()
-        yield
-    finally:
-        os.close(held)
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows keeps a file that is open
+                lock.unlink()
 
 
 def same_set(root: str | os.PathLike[str], name: str, given: ValidationSet, dtype: str, channels: str | None) -> bool:
