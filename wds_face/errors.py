@@ -20,6 +20,10 @@ class DatasetError(WdsFaceError):
     """A converted data set is missing, incomplete or contradicts itself."""
 
 
+class ListingError(DatasetError):
+    """A server does not list its folders, as most of plain HTTP do not."""
+
+
 class RecordError(WdsFaceError, ValueError):
     """A RecordIO file breaks its format. ``offset`` is the byte where the broken part begins."""
 

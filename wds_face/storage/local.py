@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wds_face.errors import NOT_THE_FILE
-from wds_face.storage.store import Store
+from wds_face.storage.store import Listing, Store
 
 
 class LocalStore(Store):
@@ -25,13 +26,19 @@ class LocalStore(Store):
         super().__init__(path.rstrip("/") or path[:1] or ".", {})
         self.local = Path(os.path.abspath(self.url))  # the process may go elsewhere
 
-    def names(self, folder: str = "") -> list[str]:
-        """See :meth:`Store.names`."""
+    def listing(self, folder: str = "") -> Listing:
+        """See :meth:`Store.listing`."""
+        listing = Listing([], [])
         try:
             with os.scandir(self.local / folder) as entries:
-                return sorted(entry.name for entry in entries if not entry.is_dir())
+                for entry in entries:
+                    kind = listing.folders if entry.is_dir() else listing.files
+                    kind.append(entry.name)
         except (FileNotFoundError, NotADirectoryError):
-            return []
+            return Listing([], [])
+        listing.files.sort()
+        listing.folders.sort()
+        return listing
 
     def size(self, name: str) -> int | None:
         """See :meth:`Store.size`."""
@@ -50,6 +57,10 @@ class LocalStore(Store):
             if not os.fstat(file.fileno()).st_size:  # an empty file cannot be mapped
                 return memoryview(b"")
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def reader(self, name: str) -> io.BufferedReader:
+        """See :meth:`Store.reader`."""
+        return (self.local / name).open("rb")
 
     def ranges(self, names: list[str], starts: list[int], ends: list[int]) -> list[bytes | Exception]:
         """See :meth:`Store.ranges`."""

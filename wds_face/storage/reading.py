@@ -8,7 +8,7 @@ import re
 import ssl
 import threading
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import fsspec
 from fsspec.asyn import AsyncFileSystem, sync
@@ -21,6 +21,10 @@ from wds_face.storage.store import shown
 _CHUNK = 64 << 10
 # Of a file system that gives all or nothing.
 _PIECE = 2 << 20
+
+# Answers that name another URL, as hubs do whose files lie elsewhere, and how many may follow each other.
+_REDIRECTS = {301, 302, 303, 307, 308}
+_HOPS = 6
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
@@ -74,6 +78,25 @@ class HttpReading:
     _open = threading.local()
 
     def __init__(self, url: str, start: int, end: int | None, timeout: float) -> None:
+        for _ in range(_HOPS):
+            self._request(url, start, end, timeout)
+            target = self._answer.headers.get("Location") if self._answer.status in _REDIRECTS else None
+            if target is None:
+                break
+            self._connection.close()
+            target = urljoin(url, target)
+            if urlsplit(target).scheme not in ("https", urlsplit(url).scheme):
+                raise IndirectError
+            url = target
+        parts = urlsplit(url)
+        try:
+            self._look(start, f"{parts.scheme}://{parts.netloc}{parts.path}")
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _request(self, url: str, start: int, end: int | None, timeout: float) -> None:
+        """Make one request, and wait for its headers."""
         parts = urlsplit(url)
         self._key = parts.scheme, parts.netloc
         connections = self._connections()
@@ -97,11 +120,6 @@ class HttpReading:
                 self._connection.close()
                 if known is None:
                     raise
-        try:
-            self._look(start, f"{parts.scheme}://{parts.netloc}{parts.path}")
-        except BaseException:
-            self._connection.close()
-            raise
 
     def _connections(self) -> dict[Any, http.client.HTTPConnection]:
         """Those of this thread that wait for a request."""

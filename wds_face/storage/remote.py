@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -13,13 +15,14 @@ from typing import Any, BinaryIO, TypeVar
 
 import fsspec
 
-from wds_face.errors import DatasetError
+from wds_face.errors import DatasetError, ListingError
 from wds_face.storage.fetch import Fetch, Fetched
 from wds_face.storage.filesystem import open_filesystem
 from wds_face.storage.patience import Patience, reason, within
 from wds_face.storage.reading import HttpReading, PieceReading, Reading, stamp_of
+from wds_face.storage.sequential import SequentialFile
 from wds_face.storage.signed import IndirectError, SignedUrls
-from wds_face.storage.store import Store, shown
+from wds_face.storage.store import Listing, Store, shown
 
 #: Protocols of object stores: what is uploaded appears when it is complete.
 _WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "oss", "oci", "memory"}
@@ -28,6 +31,15 @@ _SIGNING = {"s3", "s3a", "gs", "gcs", "abfs", "az", "http", "https"}
 _SIGNED_OPTIONS = {"key", "secret", "token", "anon", "endpoint_url", "profile", "client_kwargs", "config_kwargs"} | {
     *("use_ssl", "account_name", "account_key", "sas_token", "connection_string", "project")
 }
+
+# Protocols whose folders are pages, if there are any: what such a page links to is what it lists.
+_LISTED_BY_LINKS = {"http", "https"}
+# What HTTP answers where there is no such page, and where there is no such file: many hosts answer 403 to strangers.
+_NO_LIST = {401, 403, 404, 405, 410}
+_NOT_THERE = {401, 403, 404, 410}
+
+# Bytes that a sequential reader hands out at a time.
+_BUFFER = 1 << 20
 
 # Tries of an upload, though each may take longer than patience lasts.
 _UPLOADS = 3
@@ -97,20 +109,59 @@ class RemoteStore(Store):
         except Exception as error:
             raise DatasetError(f"{self}: {what} failed ({reason(error)})") from None
 
-    def names(self, folder: str = "") -> list[str]:
-        """See :meth:`Store.names`."""
+    def listing(self, folder: str = "") -> Listing:
+        """See :meth:`Store.listing`."""
         path = self._path(folder)
         try:
-            found = self._try("listing", lambda: self.fs.ls(path, detail=True, refresh=True))
+            rows = self._try("listing", lambda: self._rows(path))
         except (FileNotFoundError, NotADirectoryError):
-            return []
-        files = (row["name"] for row in found if row["type"] != "directory")
-        return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in files if name.rstrip("/") != path)
+            return Listing([], [])
+        files: set[str] = set()
+        folders: set[str] = set()
+        for row in rows:
+            name = row["name"].rstrip("/")
+            if name != path:
+                (folders if row["type"] == "directory" else files).add(name.rsplit("/", 1)[-1])
+        return Listing(sorted(files), sorted(folders))
+
+    def _rows(self, path: str) -> list[dict[str, Any]]:
+        """List a folder once.
+
+        Raises:
+            ListingError: The server answers, but not with a list.
+        """
+        if self._protocols.isdisjoint(_LISTED_BY_LINKS):
+            return list(self.fs.ls(path, detail=True, refresh=True))
+        try:
+            # the slash is that of the folder's own page: without it many servers answer with a redirection
+            rows = self.fs.ls(f"{path}/", detail=True, refresh=True)
+        except Exception as error:
+            status = 404 if isinstance(error, FileNotFoundError) else getattr(error, "status", 0)
+            if status in _NO_LIST:
+                raise ListingError(
+                    f"{self} does not list its files (HTTP {status}): name them, such as {self}/train-{{000..099}}.tar"
+                ) from None
+            raise
+        below = []
+        for row in rows:
+            name = row["name"].removeprefix(f"{path}/").removeprefix("./")
+            if name != row["name"] and re.fullmatch(r"[^/?#]+/?", name):  # not the links for sorting, nor to elsewhere
+                below.append({"name": f"{path}/{name}", "type": row["type"]})
+        return below
 
     def _info(self, name: str) -> dict[str, Any]:
         def info() -> dict[str, Any]:
             self.fs.invalidate_cache(self._path(name))
-            return dict(self.fs.info(self._path(name)))
+            try:
+                return dict(self.fs.info(self._path(name)))
+            except FileNotFoundError as error:  # fsspec says so of HTTP whatever has happened
+                why = error.__cause__
+                status = getattr(why, "status", None)
+                if isinstance(status, int) and status not in _NOT_THERE:
+                    raise why from None  # type: ignore[misc]
+                if isinstance(why, OSError) and not isinstance(why, FileNotFoundError):
+                    raise why from None
+                raise
 
         return self._try(f"asking for {name}", lambda: within(self.patience.stall, info))
 
@@ -121,6 +172,11 @@ class RemoteStore(Store):
         except FileNotFoundError:
             return None
         return None if info["type"] == "directory" or info.get("size") is None else int(info["size"])
+
+    def sizes(self, names: list[str]) -> list[int | None]:
+        """See :meth:`Store.sizes`. Several are asked for at a time."""
+        with ThreadPoolExecutor(min(self.requests, max(1, len(names)))) as pool:
+            return list(pool.map(self.size, names))
 
     def stamp(self, name: str) -> str:
         """See :meth:`Store.stamp`."""
@@ -133,6 +189,10 @@ class RemoteStore(Store):
     def view(self, name: str) -> memoryview:
         """See :meth:`Store.view`."""
         return self.fetch(name, 0, None).data
+
+    def reader(self, name: str) -> io.BufferedReader:
+        """See :meth:`Store.reader`."""
+        return io.BufferedReader(SequentialFile(partial(self.fetch, name), f"{self}/{name}"), _BUFFER)
 
     def ranges(self, names: list[str], starts: list[int], ends: list[int]) -> list[bytes | Exception]:
         """See :meth:`Store.ranges`."""

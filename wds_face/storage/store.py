@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from wds_face.errors import DatasetError
 
@@ -46,6 +47,13 @@ def shown(url: str) -> str:
     return re.sub(r"//[^/]*@", "//", url)
 
 
+class Listing(NamedTuple):
+    """The entries of a folder, sorted names without a path."""
+
+    files: list[str]
+    folders: list[str]
+
+
 class Store(ABC):
     """Named files under one URL. It is pickled by URL, and opened where it is used."""
 
@@ -59,12 +67,28 @@ class Store(ABC):
         self.options = options
 
     @abstractmethod
+    def listing(self, folder: str = "") -> Listing:
+        """List a folder below, empty if it is not there.
+
+        Raises:
+            ListingError: The server does not list folders.
+        """
+
     def names(self, folder: str = "") -> list[str]:
-        """Names of the files directly in a folder below, sorted; none if it is not there."""
+        """Names of the files directly in a folder below, sorted; none if it is not there.
+
+        Raises:
+            ListingError: The server does not list folders.
+        """
+        return self.listing(folder).files
 
     @abstractmethod
     def size(self, name: str) -> int | None:
         """Bytes of a file, None if it is not there."""
+
+    def sizes(self, names: list[str]) -> list[int | None]:
+        """Return :meth:`size` of each of several files."""
+        return [self.size(name) for name in names]
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -80,6 +104,15 @@ class Store(ABC):
 
         Raises:
             FileNotFoundError: it is not there.
+        """
+
+    @abstractmethod
+    def reader(self, name: str) -> io.BufferedReader:
+        """Open a file to read it from front to end: a server is asked for large pieces.
+
+        Raises:
+            FileNotFoundError: It is not there.
+            DatasetError: It cannot be read. Raised by ``read`` too.
         """
 
     @abstractmethod
