@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 _RETRIES = 3  # of a task whose worker died; as many as dask makes
 
+# Seconds in which all machines of ray have to answer a call to each of them.
+_CALLED_WITHIN = 30.0
+
 T = TypeVar("T")
 
 
@@ -32,6 +35,10 @@ class DaskExecutor(Executor):
         future.add_done_callback(lambda _: task.cancel() if future.cancelled() else None)
         self._client.loop.add_callback(self._pass_on, task, future)
         return future
+
+    def everywhere(self, function: Callable[[], object]) -> None:
+        """Call a function in every worker process, and wait until all have."""
+        self._client.run(function)
 
     async def _pass_on(self, task: Any, future: Future[T]) -> None:
         try:
@@ -65,6 +72,19 @@ class RayExecutor(Executor):
         future.add_done_callback(lambda _: self._cancel(reference) if future.cancelled() else None)
         reference.future().add_done_callback(lambda done: _pass_on(done, future))
         return future
+
+    def everywhere(self, function: Callable[[], object]) -> None:
+        """Call a function once on every machine, and wait for up to 30 seconds until all have."""
+        import ray  # noqa: PLC0415 (optional)
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
+
+        task = pickle.dumps((function, (), {}))
+        calls = []
+        for node in ray.nodes():
+            if node["Alive"]:
+                strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                calls.append(self._task.options(num_cpus=0, scheduling_strategy=strategy).remote(task))
+        ray.wait(calls, num_returns=len(calls), timeout=_CALLED_WITHIN)
 
 
 def _call(task: bytes) -> bytes:

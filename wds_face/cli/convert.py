@@ -91,18 +91,36 @@ def recordio(src: str, dest: str, **options: Any) -> None:
 @click.argument("dest")
 @click.option("--label-from", default="auto", show_default=True, metavar="WHERE",
               help="Where the identity of a sample is: cls, json, json:FIELD, key, or auto.")  # fmt: skip
+@click.option(
+    "--spool-dir",
+    type=click.Path(file_okay=False),
+    metavar="FOLDER",
+    help="Where compressed shards, and those on a server, are copied to while they are converted "
+    "[default: $TMPDIR or /var/tmp].",
+)
+@click.option(
+    "--spool-size",
+    type=Bytes(),
+    metavar="SIZE",
+    help="Most that these copies may take [default: 90% of the free disk].",
+)
 @_options
-def webdataset(src: str, dest: str, label_from: str, **options: Any) -> None:
+def webdataset(
+    src: str, dest: str, label_from: str, spool_dir: str | None, spool_size: int | None, **options: Any
+) -> None:
     """WebDataset shards of any maker, in any order: regrouped by identity.
 
-    SRC is a folder of .tar files, a .tar, or a brace pattern.
+    SRC is a folder of shards, with or without folders in it, a shard, or a pattern with braces or wildcards in any part
+    of the path, in quotes. Shards are .tar, .tar.gz, .tar.bz2, .tar.xz and .tar.zst files (and .tgz, .tbz2, .txz).
 
     \b
     Examples:
       wds-face convert webdataset old-shards/ shards/
-      wds-face convert webdataset 'old/faces-{000000..000123}.tar' shards/ --label-from json:person
+      wds-face convert webdataset 'old/{a,b}/faces-{000000..000123}.tar.gz' shards/ --label-from json:person
+      wds-face convert webdataset 'hf://datasets/user/faces/data/train-*.tar' shards/ --spool-dir /local
     """
-    _convert(partial(WebDataset, label_from=label_from), src, dest, **options)
+    source = partial(WebDataset, label_from=label_from, spool_dir=spool_dir, spool_size=spool_size)
+    _convert(source, src, dest, **options)
 
 
 convert.add_command(validation)

@@ -70,7 +70,7 @@ def validation(
     from wds_face.validation.convert import convert_pairs, convert_validation  # noqa: PLC0415
 
     options["progress"] = not quiet
-    shards = not src.endswith(".bin") and MANIFEST in open_store(src).names()
+    shards = not src.endswith(".bin") and open_store(src).size(MANIFEST) is not None
     if pairs is None and shards:
         raise click.UsageError(f"{src} is a data set of shards: say with --pairs how many pairs to draw from it.")
     if pairs is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -84,8 +85,9 @@ def convert(
     origin = open_store(source.location)
     _keep_apart(source, origin, store)
     workspace = Workspace(store, options.name)
-    with Workers.sharing([origin, store], workers, executor) as team:
+    with Workers.sharing([origin, store], workers, executor) as team, ExitStack() as stack:
         plan = make_plan(source, options, team, progress=progress)
+        stack.callback(plan.inventory.release, team)
         if strict:
             _refuse(plan.inventory.skipped)
         if not overwrite and store.size(MANIFEST) is not None:

@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from wds_face.errors import DatasetError
+from wds_face.errors import DatasetError, TarError
 from wds_face.pool import Workers
 from wds_face.progress import bar
 from wds_face.shards.checksums import CHECKSUMS, checksum, dump_checksums
 from wds_face.shards.classes import read_classes, write_classes
+from wds_face.shards.compression import HEAD, recognize
 from wds_face.shards.find import find_label, find_shards
 from wds_face.shards.index import CLASSES, IDENTITY, MANIFEST, Index, Shard, write_index
+from wds_face.shards.names import compression_of
 from wds_face.shards.samples import Run, SampleReader
+from wds_face.shards.spool import Spool
 from wds_face.storage import Store
 from wds_face.version import __version__
 
@@ -57,21 +60,29 @@ def adopt(
         DatasetError: there is an index, or the shards are not grouped, or damaged; the message says where.
         SourceError: there are no shards, or none with a sample that can be used.
     """
-    store, names = find_shards(os.fspath(url), storage_options)
+    found = find_shards(os.fspath(url), storage_options)
+    store = found.store
+    names = found.names
+    for name in names:
+        if compression := compression_of(name):
+            raise DatasetError(_compressed(store, name, compression))
+    lost = [stray for stray in found.strays if stray.lost]
+    if lost:
+        raise DatasetError(f"{store}/{lost[0].name}: {lost[0].reason}")
     if store.size(MANIFEST) is not None and not overwrite:
         raise DatasetError(f"{store} has an {MANIFEST} already: say --overwrite to make it anew")
     if label_from == "auto":
-        label_from = find_label(store, names)
+        label_from = find_label(store, names, Spool())
     looks = [_Look(store, name, label_from) for name in names]
-    found: dict[str, tuple[Shard, list[Run]]] = {}
+    looked: dict[str, tuple[Shard, list[Run]]] = {}
     sums: dict[str, list[int]] = {}
     with Workers.sharing([store], workers, executor) as team, bar("indexing", None, progress) as shown:
         for look, (shard, runs, of_runs) in team.run(_look, looks):
-            found[look.name], sums[look.name] = (shard, runs), of_runs
+            looked[look.name], sums[look.name] = (shard, runs), of_runs
             shown.update(shard.images)
     owner: dict[int, str] = {}
     for name in names:
-        for run in found[name][1]:
+        for run in looked[name][1]:
             if run.label in owner:
                 raise DatasetError(
                     f"{store} is not grouped: identity {run.label} has runs in {owner[run.label]} and {name}; "
@@ -87,17 +98,17 @@ def adopt(
     rows = [
         (run.label, number, run.images, run.offset, run.nbytes)
         for number, name in enumerate(names)
-        for run in found[name][1]
+        for run in looked[name][1]
     ]
     made = {"by": f"wds-face {__version__}", "from": "shards made elsewhere", "options": {"labels": label_from}}
     checksums = dump_checksums([one for name in names for one in sums[name]])
     tables = {CLASSES: _classes(store, len(owner), overwrite), CHECKSUMS: checksums}
-    return write_index(store, [found[name][0] for name in names], np.array(rows, IDENTITY), tables, made)
+    return write_index(store, [looked[name][0] for name in names], np.array(rows, IDENTITY), tables, made)
 
 
 def _classes(store: Store, count: int, overwrite: bool) -> bytes:
     """The names that are there already, if they fit; else the labels themselves."""
-    if CLASSES in store.names():
+    if store.size(CLASSES) is not None:
         data = store.read(CLASSES)
         with suppress(DatasetError):
             if len(read_classes(data)) == count:
@@ -107,8 +118,21 @@ def _classes(store: Store, count: int, overwrite: bool) -> bytes:
     return write_classes([str(label) for label in range(count)])
 
 
+def _compressed(store: Store, name: str, compression: str) -> str:
+    return (
+        f"{store}/{name} is compressed ({compression}), and an index needs plain tars, which can be read by ranges: "
+        "`wds-face convert webdataset` reads such shards"
+    )
+
+
 def _look(look: _Look) -> tuple[Shard, list[Run], list[int]]:
     view = look.store.view(look.name)
+    try:
+        compression = recognize(bytes(view[:HEAD]))
+    except TarError as error:
+        raise DatasetError(f"{look.store}/{look.name} {error}") from None
+    if compression:
+        raise DatasetError(_compressed(look.store, look.name, compression))
     runs, problems = SampleReader(look.label_from).runs(view)
     remedy = "leaves such samples out"
     if not problems:

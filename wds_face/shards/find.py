@@ -1,37 +1,324 @@
-"""The shards that a path or a URL stands for, and where their labels are."""
+"""The shards that a path or a URL stands for."""
 
 from __future__ import annotations
 
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any
 
 from braceexpand import braceexpand
 
 from wds_face.errors import SourceError, TarError
+from wds_face.shards.compression import HEAD, looks_like_tar, recognize
+from wds_face.shards.names import Stray, is_hidden, is_shard, split_of, stray
+from wds_face.shards.opening import open_shard
 from wds_face.shards.samples import SampleReader
+from wds_face.shards.spool import Spool
 from wds_face.storage import Store, open_store
+from wds_face.storage.store import Listing, shown
+
+# Names that one brace pattern may stand for. More are a typing error that would fill the memory.
+_MOST_NAMES = 1_000_000
+# Folders within folders that are looked into. Deeper ones are a loop of links or no data set.
+_DEEPEST = 32
+
+_GLOB = re.compile(r"[*?[]")
+_MAGIC = re.compile(r"[*?[{]")
+_HEAD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
 
-def find_shards(url: str, options: dict[str, Any] | None = None) -> tuple[Store, list[str]]:
-    """The folder and the names of the shards that a folder, a ``.tar`` or a brace pattern stands for, sorted.
+@dataclass(frozen=True)
+class ShardList:
+    """The shards that a path or a URL stands for.
+
+    Attributes:
+        store: Folder that holds all of them.
+        names: Their paths relative to it, each once, in a fixed order.
+        strays: What lies among them and is not taken.
+        notes: What the user should know about the choice.
+    """
+
+    store: Store
+    names: list[str]
+    strays: list[Stray] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Location:
+    """A path or URL of shards, in two parts.
+
+    Attributes:
+        root: Folder as a path or URL, up to the first wildcard or brace.
+        pattern: What is wanted in it: "" for all shards in it and below.
+    """
+
+    root: str
+    pattern: str
+
+    @classmethod
+    def parse(cls, url: str) -> Location:
+        """Take a path or URL apart.
+
+        Raises:
+            SourceError: It has wildcards or braces where no names are looked up, or a query.
+        """
+        chain, _, last = url.rpartition("::")
+        match = _HEAD.match(last)
+        head = match[0] if match else ""
+        path = last[len(head) :]
+        if head.lower().startswith(("http://", "https://")) and "?" in path:
+            raise SourceError(f"{shown(url.partition('?')[0])}: give the URL without its query (?…)")
+        if head and _MAGIC.search(head.partition("://")[2].replace("[", "")):
+            raise SourceError(f"{shown(url)}: wildcards and braces stand behind the host or bucket only")
+        if chain:
+            head = f"{chain}::{head}"
+        if not head and os.path.isdir(path):  # a folder whose name has braces or ends with .tar
+            return cls(path, "")
+        magic = None if not head and os.path.exists(path) else _MAGIC.search(path)
+        if magic is None and not is_shard(path) and not (not head and os.path.isfile(path)):
+            return cls(url, "")
+        folder, slash, _ = path[: magic.start() if magic else len(path)].rpartition("/")
+        root = head + folder
+        if not root:
+            root = slash or "."
+        return cls(root, path[len(folder) + len(slash) :])
+
+    @property
+    def recursive(self) -> bool:
+        """Whether shards in folders are looked for that the pattern does not name."""
+        return not self.pattern or bool(_GLOB.search(self.pattern.rpartition("/")[0])) or "**" in self.pattern
+
+
+def find_shards(url: str, options: dict[str, Any] | None = None) -> ShardList:
+    """Find the shards that a path or a URL stands for.
+
+    Args:
+        url: A folder, with or without folders in it; a shard; or a pattern of either with braces
+            (``x-{000..009}.tar``) and wildcards (``*``, ``?``, ``[…]``, and ``**`` for folders at any depth), in any
+            part of the path. Names without wildcards need no server that lists its folders.
+        options: fsspec's ``storage_options``.
 
     Raises:
-        SourceError: there are none, or one of the pattern is missing.
+        SourceError: There are none, some that the pattern names are missing, or a folder holds several splits.
+        ListingError: A folder or a wildcard was given, and the server does not list its folders.
     """
-    if not url.endswith(".tar"):
-        store = open_store(url, options)
-        names = [name for name in store.names() if name.endswith(".tar") and not name.startswith(".")]
-        if not names:
-            raise SourceError(f"{store} holds no .tar files: give a folder of shards, a .tar or a brace pattern")
-        return store, names
-    folder, _, pattern = url.rpartition("/")
-    store = open_store(folder or ("/" if url.startswith("/") else "."), options)
-    names = list(braceexpand(pattern))
-    if missing := sorted(set(names) - set(store.names())):
-        raise SourceError(f"{store}/{missing[0]} is not there" + (f" ({len(missing)} missing)" if missing[1:] else ""))
-    return store, names
+    location = Location.parse(url)
+    store = open_store(location.root, options)
+    if not location.pattern:
+        files, strays = _walk(_Folders(store), "")
+        found = _sort_out(store, files, strays)
+        if not found.names:
+            raise SourceError(_no_shards(store, found))
+        if splits := _splits(found.names):
+            raise SourceError(_several_splits(store, found.names, splits))
+        return found
+    return _matching(store, location.pattern)
 
 
-def find_label(store: Store, names: list[str]) -> str:
+def _matching(store: Store, pattern: str) -> ShardList:
+    """Find the shards of a pattern: names in the order of the braces, what wildcards match sorted."""
+    folders = _Folders(store)
+    files: list[str] = []
+    strays: list[Stray] = []
+    named: list[str] = []
+    for one in [pattern] if _is_file(store, pattern) else _braces(store, pattern):
+        if is_shard(one) and (_is_file(store, one) or not _GLOB.search(one)):
+            named.append(one)
+            files.append(one)
+        elif _is_file(store, one):
+            named.append(_other_shard(store, one))
+            files.append(one)
+        elif _GLOB.search(one):
+            files += sorted(_glob(folders, one.split("/"), ""))
+        else:
+            below, aside = _walk(folders, one.rstrip("/"))
+            if not below:
+                raise SourceError(f"{store}/{one} is not there, or holds no shards")
+            files += below
+            strays += aside
+    named = list(dict.fromkeys(named))
+    sizes = store.sizes(named)
+    missing = [name for name, size in zip(named, sizes, strict=True) if size is None]
+    if missing:
+        count = f" ({len(missing)} missing)" if missing[1:] else ""
+        more = f", nor {', '.join(missing[1:5])}" if missing[1:] else ""
+        raise SourceError(f"{store}/{missing[0]} is not there{count}{more}{', …' if missing[5:] else ''}")
+    found = _sort_out(store, files, strays, named)
+    if not found.names:
+        raise SourceError(_no_shards(store, found, pattern))
+    if _GLOB.search(pattern) and (splits := _splits(found.names)):
+        found.notes.append(f"shards of several splits are taken together ({splits})")
+    return found
+
+
+def _is_file(store: Store, name: str) -> bool:
+    """Return whether a local file has this very name, whatever braces or wildcards are in it."""
+    return store.local is not None and (store.local / name).is_file()
+
+
+def _other_shard(store: Store, name: str) -> str:
+    """Return the name of a local file that is not named like a shard, if it is one.
+
+    Raises:
+        SourceError: It is something else.
+    """
+    with store.reader(name) as file:
+        head = file.read(HEAD)
+    try:
+        if recognize(head) or looks_like_tar(head):
+            return name
+    except TarError as error:
+        raise SourceError(f"{store}/{name} {error}") from None
+    other = stray(name)
+    raise SourceError(f"{store}/{name} is not a shard" + (f": {other.reason}" if other else ""))
+
+
+def _braces(store: Store, pattern: str) -> list[str]:
+    try:
+        names = list(islice(braceexpand(pattern), _MOST_NAMES + 1))
+    except ValueError as error:
+        raise SourceError(f"{store}/{pattern}: its braces cannot be understood ({error})") from None
+    if len(names) > _MOST_NAMES:
+        raise SourceError(f"{store}/{pattern} stands for more than {_MOST_NAMES:,} names: check its braces")
+    return list(dict.fromkeys(names))
+
+
+class _Folders:
+    """The folders of a store, each listed once."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._listed: dict[str, Listing] = {}
+
+    def __getitem__(self, folder: str) -> Listing:
+        if folder not in self._listed:
+            self._listed[folder] = self.store.listing(folder)
+        return self._listed[folder]
+
+    def real(self, folder: str) -> str:
+        """Return one name for a folder that links lead to under several."""
+        return folder if self.store.local is None else os.path.realpath(self.store.local / folder)
+
+
+def _walk(folders: _Folders, top: str) -> tuple[list[str], list[Stray]]:
+    """List all files in a folder and below, sorted, and the folders that are passed over."""
+    files: list[str] = []
+    strays: list[Stray] = []
+    seen: dict[str, str] = {}
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        real = folders.real(folder)
+        if real in seen:
+            strays.append(Stray(folder, f"another name of the folder {seen[real] or '.'}"))
+            continue
+        if folder.count("/") > _DEEPEST:
+            strays.append(Stray(folder, f"more than {_DEEPEST} folders deep"))
+            continue
+        seen[real] = folder
+        listing = folders[folder]
+        files += [_join(folder, name) for name in listing.files]
+        hidden = [name for name in listing.folders if is_hidden(name)]
+        strays += [Stray(_join(folder, name), "hidden folder") for name in hidden if name != ".convert"]
+        waiting += [_join(folder, name) for name in reversed(listing.folders) if not is_hidden(name)]
+    return sorted(files), strays
+
+
+def _glob(folders: _Folders, parts: list[str], folder: str, depth: int = 0) -> Iterator[str]:
+    """Yield the files in a folder that match the parts of a pattern."""
+    first, rest = parts[0], parts[1:]
+    if depth > _DEEPEST:
+        return
+    listing = folders[folder]
+    if first == "**":
+        yield from _glob(folders, rest or ["*"], folder, depth)
+        for name in listing.folders:
+            if not is_hidden(name):
+                yield from _glob(folders, parts, _join(folder, name), depth + 1)
+    elif rest:
+        for name in listing.folders:
+            if _matches(name, first):
+                yield from _glob(folders, rest, _join(folder, name), depth + 1)
+    else:
+        yield from (_join(folder, name) for name in listing.files if _matches(name, first))
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) and (pattern.startswith(".") or not name.startswith("."))
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def _sort_out(store: Store, files: Iterable[str], strays: list[Stray], named: Iterable[str] = ()) -> ShardList:
+    """Tell shards from what is none. Images in no shard make one line for each folder."""
+    wanted = set(named)
+    found = ShardList(store, [], list(strays))
+    images: dict[str, list[str]] = {}
+    for name in dict.fromkeys(files):
+        if name in wanted or is_shard(name):
+            found.names.append(name)
+        elif (other := stray(name) or _hidden_shard(store, name)) is not None:
+            if other.reason.startswith("an image"):
+                images.setdefault(name.rpartition("/")[0], []).append(name)
+            else:
+                found.strays.append(other)
+    for folder, names in images.items():
+        reason = "an image in no shard" if len(names) == 1 else f"{len(names):,} images in no shard"
+        found.strays.append(Stray(names[0] if len(names) == 1 else f"{folder or '.'}/", reason))
+    found.strays.sort()
+    return found
+
+
+def _hidden_shard(store: Store, name: str) -> Stray | None:
+    """Describe a local tar whose name does not say that it is one."""
+    file = name.rpartition("/")[2]
+    if store.local is None or "." in file:
+        return None
+    try:
+        with store.reader(name) as opened:
+            head = opened.read(HEAD)
+    except OSError:
+        return None
+    return Stray(name, "a tar without .tar in its name: rename it", lost=True) if looks_like_tar(head) else None
+
+
+def _splits(names: list[str]) -> str:
+    """Say which splits shards belong to, "" if it is one or none."""
+    counts = Counter(split for split in map(split_of, names) if split)
+    return ", ".join(f"{split}: {count}" for split, count in sorted(counts.items())) if len(counts) > 1 else ""
+
+
+def _several_splits(store: Store, names: list[str], splits: str) -> str:
+    train = next((name for name in names if split_of(name) == "train"), names[0])
+    parts = train.split("/")
+    level = next(number for number, part in enumerate(parts) if split_of(part))
+    parts[level:] = [parts[level]] if parts[level + 1 :] else ["train*"]
+    one = "/".join([str(store), *parts])
+    return f"{store} holds shards of several splits ({splits}): choose one, such as '{one}', or all by '{store}/**'"
+
+
+def _no_shards(store: Store, found: ShardList, pattern: str = "") -> str:
+    where = f"{store}/{pattern}" if pattern else str(store)
+    text = f"{where} holds no .tar files: give a folder of shards, a .tar or a pattern"
+    records = [other for other in found.strays if other.name.lower().endswith(".rec")]
+    if records:
+        text = f"{where} holds records, not shards: `wds-face convert recordio` reads {records[0].name}"
+    elif any("image" in other.reason for other in found.strays):
+        text = f"{where} holds images, not shards: `wds-face convert imagefolder` takes a folder for each person"
+    elif found.strays:
+        text += f" (found {found.strays[0].name}: {found.strays[0].reason})"
+    return text
+
+
+def find_label(store: Store, names: list[str], spool: Spool) -> str:
     """Where the first sample with an image has its identity: ``cls``, ``json`` or ``key``.
 
     Raises:
@@ -41,7 +328,8 @@ def find_label(store: Store, names: list[str]) -> str:
     why = "holds no sample with an image"
     for name in names:
         try:
-            for _ in reader.read(store.view(name)):
+            view, _ = open_shard(store, name, spool)
+            for _ in reader.read(view):
                 if reader.label_from != "auto":
                     return reader.label_from
         except (TarError, OSError) as error:  # another shard may do

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from wds_face.errors import DatasetError
 from wds_face.shards.checksums import CHECKSUMS, Sums, load_checksums
 from wds_face.shards.classes import read_classes
+from wds_face.shards.names import compression_of
 from wds_face.storage import Store, open_store
 
 FORMAT = 1
@@ -127,10 +128,7 @@ def read_manifest(store: Store) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(_read(store, MANIFEST, _whole))
     except FileNotFoundError:
-        raise DatasetError(
-            f"{store} has no {MANIFEST}: no data set, or one whose conversion has not finished "
-            "(run the same `wds-face convert` again, or `wds-face index` for shards made elsewhere)"
-        ) from None
+        raise DatasetError(_without_manifest(store)) from None
     except NotADirectoryError:
         raise DatasetError(f"{store} is a file: give the folder that holds the data set") from None
     except ValueError:
@@ -143,6 +141,23 @@ def read_manifest(store: Store) -> dict[str, Any]:
     if own.get("sha256", digest := _digest(manifest)) != digest:
         raise DatasetError(f"{store}/{MANIFEST} was changed or damaged: its sha256 is not the one that it names")
     return manifest
+
+
+def _without_manifest(store: Store) -> str:
+    """Say what to do about a folder without a manifest."""
+    try:
+        compressed = [name for name in store.names() if compression_of(name)]
+    except DatasetError:  # a server that does not list its files
+        compressed = []
+    if compressed:
+        return (
+            f"{store} has no {MANIFEST}, and {compressed[0]} is compressed, so that it cannot be read by ranges: "
+            "run `wds-face convert webdataset` first"
+        )
+    return (
+        f"{store} has no {MANIFEST}: no data set, or one whose conversion has not finished "
+        "(run the same `wds-face convert` again, or `wds-face index` for shards made elsewhere)"
+    )
 
 
 def _digest(manifest: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wds_face.errors import DatasetError, TarError
+from wds_face.errors import DatasetError, ListingError, TarError
 from wds_face.images import defect
 from wds_face.pool import Workers
 from wds_face.progress import bar
@@ -21,6 +22,8 @@ from wds_face.shards.checksums import CHECKSUMS, Checks, Sums
 from wds_face.shards.index import MANIFEST, Index, Shard, read_manifest
 from wds_face.shards.samples import SampleReader
 from wds_face.storage import Store, open_store
+
+_log = logging.getLogger("wds_face")
 
 
 class Problem(NamedTuple):
@@ -82,7 +85,7 @@ def verify(
         return [Problem(MANIFEST, f"{error.filename or error} is missing")]
     problems = list(_table_problems(index, classes))
     listed = {shard.name for shard in index.shards}
-    for name in store.names():
+    for name in _listed(store):
         if name.endswith(".tar") and not name.startswith(".") and name not in listed:
             problems.append(Problem(name, f"is not in {MANIFEST}"))
     checks = [
@@ -94,6 +97,15 @@ def verify(
             problems += [Problem(check.shard.name, what) for what in found]
             shown.update(check.shard.images)
     return sorted(problems)
+
+
+def _listed(store: Store) -> list[str]:
+    """List the files of a data set, none where the server cannot."""
+    try:
+        return store.names()
+    except ListingError:
+        _log.warning("%s does not list its files: shards that %s does not name are not looked for", store, MANIFEST)
+        return []
 
 
 def _own(index: Index) -> Iterator[NDArray[np.bool_]]:

@@ -11,12 +11,16 @@ import numpy as np
 from wds_face.errors import SourceError
 from wds_face.images import EXTENSIONS
 from wds_face.recordio import RecordReader, unpack
-from wds_face.shards.find import find_shards
+from wds_face.shards.find import Location, find_shards
 from wds_face.shards.index import MANIFEST, Index
+from wds_face.shards.names import is_shard
+from wds_face.shards.opening import open_shard
 from wds_face.shards.samples import SampleReader, extension
+from wds_face.shards.spool import Spool
 from wds_face.shards.tar import walk
 from wds_face.sources.records import image_records, record_file
 from wds_face.storage import Store, open_store
+from wds_face.storage.store import Listing
 
 
 def peek(url: str, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
@@ -34,16 +38,24 @@ def peek(url: str, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
     path = Path(url)
     if path.suffix == ".rec" or (path.is_dir() and any(path.glob("*.rec"))):
         return _of_records(path, rng)
-    if not url.endswith(".tar"):
+    location = Location.parse(url)
+    if not location.pattern:
         store = open_store(url)
-        names = store.names()
-        if MANIFEST in names:
+        if store.size(MANIFEST) is not None:
             return _of_index(Index.open(store), rng)
-        if path.is_dir() and not any(name.endswith(".tar") for name in names):
+        listing = store.listing()
+        if path.is_dir() and not any(map(is_shard, listing.files)) and not any(_shards_in(store, listing)):
             return _of_folders(path, rng)
-        if not names:
+        if not listing.files and not listing.folders:
             raise SourceError(f"{store} is not there, or empty: give a folder of images, a .rec file, or shards")
-    return _of_shards(*find_shards(url), rng)
+    found = find_shards(url)
+    return _of_shards(found.store, found.names, rng)
+
+
+def _shards_in(store: Store, listing: Listing) -> Iterator[bool]:
+    """Tell of each of the first folders whether it holds shards."""
+    for folder in listing.folders[:16]:
+        yield any(map(is_shard, store.names(folder)))
 
 
 def _of_folders(root: Path, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
@@ -87,8 +99,9 @@ def _of_index(index: Index, rng: np.random.Generator) -> Iterator[tuple[str, byt
 
 
 def _of_shards(store: Store, names: list[str], rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    spool = Spool()
     for number in rng.permutation(len(names)):
-        view = store.view(names[number])
+        view, _ = open_shard(store, names[number], spool)
         samples = [sample for sample in SampleReader().read(view) if sample.image is not None]
         for place in rng.permutation(len(samples)):
             member = samples[place].image

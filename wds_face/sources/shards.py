@@ -6,6 +6,7 @@ import hashlib
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,8 +16,14 @@ from numpy.typing import NDArray
 from wds_face.errors import NOT_THE_FILE, DatasetError, SourceError, TarError
 from wds_face.pool import Workers
 from wds_face.shards.classes import read_classes
-from wds_face.shards.find import find_label, find_shards
+from wds_face.shards.compression import require
+from wds_face.shards.copies import Copies
+from wds_face.shards.find import Location, find_label, find_shards
+from wds_face.shards.index import CLASSES
+from wds_face.shards.names import compression_of
+from wds_face.shards.opening import is_spooled, open_shard
 from wds_face.shards.samples import SampleReader
+from wds_face.shards.spool import Spool
 from wds_face.sources.source import ALONE, Image, Inventory, Skipped, by_identity, quiet, runs
 from wds_face.storage import Store
 
@@ -33,44 +40,65 @@ class _Listed(NamedTuple):
     identities: list[str]
     stamp: str
     skipped: list[Skipped]
+    spooled: bool
 
 
 class WebDataset:
     """WebDataset tar shards.
 
     Args:
-        url: a folder of ``.tar`` files, one ``.tar``, or a brace pattern (``faces-{000000..000123}.tar``); a local
-            path or any fsspec URL.
+        url: A folder of shards, with or without folders in it, one shard, or a pattern with braces
+            (``{a,b}/faces-{000000..000123}.tar``) or wildcards (``data/*.tar``, ``**/*.tar.gz``); a local path or any
+            fsspec URL. Shards are ``.tar``, ``.tar.gz``, ``.tar.bz2``, ``.tar.xz``, ``.tar.zst`` and their short forms.
         label_from: where identities are, see :class:`wds_face.shards.samples.SampleReader`.
         options: fsspec's ``storage_options``.
+        spool_dir: Folder for local copies of shards that are compressed or on a server, see
+            :class:`wds_face.shards.spool.Spool`. Each machine that takes part uses its own.
+        spool_size: Bytes that these copies may take on a machine; by default nine tenths of the free disk.
     """
 
     kind = "webdataset"
-    recursive = False
 
     def __init__(
-        self, url: str | os.PathLike[str], *, label_from: str = "auto", options: dict[str, Any] | None = None
+        self,
+        url: str | os.PathLike[str],
+        *,
+        label_from: str = "auto",
+        options: dict[str, Any] | None = None,
+        spool_dir: str | os.PathLike[str] | None = None,
+        spool_size: int | None = None,
     ) -> None:
         self.url = os.fspath(url)
         self.label_from = label_from
         self.options = options
+        self._spool = Spool(spool_dir, spool_size)
         SampleReader(label_from)  # refuses what it does not know
 
     @property
     def location(self) -> str:
         """See :class:`wds_face.sources.Source`."""
-        return self.url.rpartition("/")[0] or "." if self.url.endswith(".tar") else self.url
+        return Location.parse(self.url).root
+
+    @property
+    def recursive(self) -> bool:
+        """See :class:`wds_face.sources.Source`."""
+        return Location.parse(self.url).recursive
 
     def scan(self, workers: Workers = ALONE, progress: Callable[[int], object] = quiet) -> Inventory:
         """See :class:`wds_face.sources.Source`."""
-        store, names = find_shards(self.url, self.options)
-        label_from = find_label(store, names) if self.label_from == "auto" else self.label_from
-        skipped: list[Skipped] = []
+        found = find_shards(self.url, self.options)
+        store = found.store
+        names = found.names
+        self._prepare(store, names)
+        label_from = find_label(store, names, self._spool) if self.label_from == "auto" else self.label_from
+        skipped = [Skipped(stray.name, stray.reason, "container" if stray.lost else "other") for stray in found.strays]
         extensions: dict[str, int] = {}
         identities: dict[str, int] = {}
         tables = []
         stamps: list[str] = []
-        for number, listed in enumerate(workers.map(_list, [(store, name, label_from) for name in names])):
+        spooled: list[bool] = []
+        tasks = [(store, name, label_from, self._spool) for name in names]
+        for number, listed in enumerate(workers.map(_list, tasks)):
             table = listed.rows
             table["shard"] = number
             # numbers that hold in this shard become numbers that hold in all
@@ -82,6 +110,7 @@ class WebDataset:
                 table[column] = np.array(common, np.int64)[table[column]]
             tables.append(table)
             stamps.append(listed.stamp)
+            spooled.append(listed.spooled)
             skipped += listed.skipped
             progress(len(table))
         table = np.concatenate(tables)
@@ -90,26 +119,51 @@ class WebDataset:
         labels, rank = _in_order(list(identities))
         order, starts, counts, nbytes = by_identity(rank[table["identity"]], table["nbytes"], len(labels))
         table = table[order]
-        kinds = list(extensions)
+        shards = _Shards(store, names, stamps, spooled, list(extensions), self._spool)
         return Inventory(
             names=_original_names(store, labels),
             images=counts,
             nbytes=nbytes,
-            part=lambda rows: _ShardPart(store, names, stamps, kinds, [table[run] for run in runs(starts, rows)]),
+            part=lambda rows: _ShardPart(shards, [table[run] for run in runs(starts, rows)]),
             skipped=skipped,
+            notes=found.notes,
+            release=self._release,
         )
 
+    def _prepare(self, store: Store, names: list[str]) -> None:
+        """Refuse what cannot be read before any of the work is done.
 
-def _list(task: tuple[Store, str, str]) -> _Listed:
-    store, name, label_from = task
+        Raises:
+            SourceError: A package is missing, or what has to be copied is larger than the spool.
+        """
+        for compression in {compression_of(name) for name in names}:
+            require(compression)
+        copied = [name for name in names if store.local is None or compression_of(name)]
+        if copied:
+            nbytes = sum(found or 0 for found in store.sizes(copied))
+            with self._spool.using() as copies:
+                copies.require(nbytes, str(store))
+
+    def _release(self, workers: Workers) -> None:
+        """Remove the copies of shards, on other machines too."""
+        workers.everywhere(self._spool.close)
+        self._spool.close()
+
+
+def _list(task: tuple[Store, str, str, Spool]) -> _Listed:
+    store, name, label_from, spool = task
     rows = array("q")
     extensions: dict[str, int] = {}
     identities: dict[str, int] = {}
     skipped: list[Skipped] = []
     stamp = ""
+    damage = ""
+    spooled = False
     try:
         stamp = store.stamp(name)
-        for sample in SampleReader(label_from).read(store.view(name)):
+        spooled = is_spooled(store, name)
+        view, damage = open_shard(store, name, spool, stamp)
+        for sample in SampleReader(label_from).read(view):
             skipped += [Skipped(f"{name}:{spare}", "second image of its sample") for spare in sample.spare]
             if sample.problem or sample.image is None:
                 skipped.append(Skipped(f"{name}:{sample.key}", sample.problem))
@@ -118,12 +172,14 @@ def _list(task: tuple[Store, str, str]) -> _Listed:
             identity = identities.setdefault(sample.identity, len(identities))
             rows.extend((0, sample.image.data, sample.image.size, extension, identity))
     except TarError as error:
-        skipped.append(Skipped(name, f"damaged tar: {error}"))
+        damage = damage or str(error)
     except OSError as error:
         if error.errno in NOT_THE_FILE:
             raise
-        skipped.append(Skipped(name, f"unreadable ({error.strerror or type(error).__name__})"))
-    return _Listed(np.frombuffer(rows, _ROW).copy(), list(extensions), list(identities), stamp, skipped)
+        skipped.append(Skipped(name, f"unreadable ({error.strerror or type(error).__name__})", "container"))
+    if damage:
+        skipped.append(Skipped(name, f"damaged tar: {damage}", "container"))
+    return _Listed(np.frombuffer(rows, _ROW).copy(), list(extensions), list(identities), stamp, skipped, spooled)
 
 
 def _in_order(names: list[str]) -> tuple[list[str], NDArray[np.int64]]:
@@ -137,10 +193,11 @@ def _in_order(names: list[str]) -> tuple[list[str], NDArray[np.int64]]:
 
 def _original_names(store: Store, labels: list[str]) -> list[str]:
     """Names from the ``classes.tsv`` beside shards that wds_face made, so that they survive a second conversion."""
-    if "classes.tsv" not in store.names() or not all(label.isdecimal() for label in labels):
+    if not all(label.isdecimal() for label in labels) or store.size(CLASSES) is None:
         return labels
+    data = store.read(CLASSES)
     try:
-        classes = read_classes(store.read("classes.tsv"))
+        classes = read_classes(data)
     except DatasetError:  # somebody else's file of that name
         return labels
     if any(int(label) >= len(classes) for label in labels):
@@ -153,19 +210,55 @@ def _first(skipped: list[Skipped]) -> str:
 
 
 @dataclass(frozen=True)
-class _ShardPart:
+class _Shards:
+    """The shards of a source, and how to read them by ranges.
+
+    Attributes:
+        store: Where they are.
+        names: Their names.
+        stamps: Their versions.
+        spooled: Whether each is read from a copy in the spool.
+        extensions: Extensions of images, by number.
+        spool: Where copies are.
+    """
+
     store: Store
     names: list[str]
     stamps: list[str]
+    spooled: list[bool]
     extensions: list[str]
+    spool: Spool
+
+    def ranges(self, copies: Copies | None, shards: list[int], starts: list[int], ends: list[int]) -> list[Any]:
+        """Read byte ranges; an error takes the place of a range that failed."""
+        found: list[Any] = [None] * len(shards)
+        for spooled in (False, True):
+            places = [place for place, shard in enumerate(shards) if self.spooled[shard] == spooled]
+            names = [self.names[shards[place]] for place in places]
+            begins = [starts[place] for place in places]
+            stops = [ends[place] for place in places]
+            if spooled and copies is not None:
+                stamps = [self.stamps[shards[place]] for place in places]
+                read = copies.ranges(self.store, names, stamps, begins, stops)
+            else:
+                read = self.store.ranges(names, begins, stops)
+            for place, data in zip(places, read, strict=True):
+                found[place] = data
+        return found
+
+
+@dataclass(frozen=True)
+class _ShardPart:
+    shards: _Shards
     rows: list[NDArray[Any]]
     """:data:`_ROW` of each image, per identity."""
 
     @property
     def fingerprint(self) -> bytes:
         """See :class:`wds_face.sources.Part`."""
-        digest = hashlib.sha256(self.store.url.encode("utf-8", "surrogateescape"))
-        for texts in (self.names, self.stamps, self.extensions):
+        shards = self.shards
+        digest = hashlib.sha256(shards.store.url.encode("utf-8", "surrogateescape"))
+        for texts in (shards.names, shards.stamps, shards.extensions):
             digest.update("\0".join([*texts, ""]).encode("utf-8", "surrogateescape"))
         for rows in self.rows:
             digest.update(len(rows).to_bytes(8, "little") + rows.tobytes())
@@ -173,19 +266,17 @@ class _ShardPart:
 
     def read(self) -> Iterator[Iterable[Image | Skipped]]:
         """See :class:`wds_face.sources.Part`."""
-        for rows in self.rows:
-            yield self._identity(rows)
+        with self.shards.spool.using() if any(self.shards.spooled) else nullcontext() as copies:
+            for rows in self.rows:
+                yield self._identity(rows, copies)
 
-    def _identity(self, rows: NDArray[Any]) -> Iterator[Image | Skipped]:
+    def _identity(self, rows: NDArray[Any], copies: Copies | None) -> Iterator[Image | Skipped]:
         shards, starts, sizes, extensions = (rows[name].tolist() for name in _COLUMNS[:4])
         ends = [start + size for start, size in zip(starts, sizes, strict=True)]
-        found = self.store.ranges([self.names[shard] for shard in shards], starts, ends)
+        found = self.shards.ranges(copies, shards, starts, ends)
         for shard, start, extension, data in zip(shards, starts, extensions, found, strict=True):
-            item = self._item(shard, start)
+            item = f"{self.shards.names[shard]} at byte {start}"
             if isinstance(data, Exception):
-                yield Skipped(item, f"unreadable ({type(data).__name__})")
+                yield Skipped(item, f"unreadable ({type(data).__name__})", "container")
             else:
-                yield Image(item, self.extensions[extension], data)
-
-    def _item(self, shard: int, offset: int) -> str:
-        return f"{self.names[shard]} at byte {offset}"
+                yield Image(item, self.shards.extensions[extension], data)

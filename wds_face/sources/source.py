@@ -19,6 +19,10 @@ def quiet(_: int) -> None:
     """No progress; the default of :meth:`Source.scan`."""
 
 
+def keep(_: Workers) -> None:
+    """Release nothing; the default of :attr:`Inventory.release`."""
+
+
 class Image(NamedTuple):
     """An encoded image. ``item`` names it within its source, for reports; ``extension`` has no dot."""
 
@@ -77,6 +81,8 @@ class Inventory:
     """What the user should know but nothing was left out for."""
     facts: dict[str, Any] = field(default_factory=dict)
     """How the source was read, JSON-able, for example ``{"label_from": "cls"}``. Recorded in ``index.json``."""
+    release: Callable[[Workers], object] = keep
+    """Removes what the parts are read from besides the source, such as local copies. Call it when all are read."""
 
 
 class Source(Protocol):
@@ -84,8 +90,11 @@ class Source(Protocol):
 
     kind: str
     """A word for it."""
-    recursive: bool
-    """Whether folders below its location are read too."""
+
+    @property
+    def recursive(self) -> bool:
+        """Whether folders below its location are read too."""
+        ...
 
     @property
     def location(self) -> str:

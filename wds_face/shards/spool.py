@@ -1,0 +1,152 @@
+"""Where copies of shards are kept on a local disk while they are converted, and how they go away."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from weakref import finalize
+
+from filelock import FileLock, Timeout
+
+from wds_face.errors import SourceError
+from wds_face.shards.copies import LIMIT, SIZE_LOCK, Copies
+
+# Share of the free disk that a spool may take if no limit is given.
+_SHARE = 0.9
+# Seconds to wait for the lock of a folder that looks abandoned: forked workers outlive a killed parent a little.
+_GRACE = 1.0
+# Seconds after which a folder without any lock is abandoned, and not just being made.
+_NEW = 3600
+
+_FOLDER = re.compile(r"wds-face-spool-[0-9a-f]{32}")
+
+
+class Spool:
+    """Local copies of shards, shared by the processes of a machine and removed when the conversion ends.
+
+    Each machine keeps copies of its own, in a folder that only this run knows. A process that uses the folder holds a
+    lock in it, which the kernel releases when the process ends. A folder in which no lock is held was left by killed
+    processes; the next run that spools on the machine removes it.
+
+    Args:
+        folder: Where to put the copies, by default ``$TMPDIR`` or ``/var/tmp``; created if need be.
+        limit: Bytes that all copies may take on a machine, by default nine tenths of the free disk. It also bounds what
+            a compressed shard can expand to.
+
+    Raises:
+        ValueError: The limit is below 1.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None, limit: int | None = None) -> None:
+        if limit is not None and limit < 1:
+            raise ValueError(f"spool_size is {limit}: it must be at least 1 byte")
+        self.folder = None if folder is None else os.path.abspath(os.path.expanduser(folder))
+        self.limit = limit
+        self._run = uuid.uuid4().hex
+        self._owner_pid = os.getpid()
+        self._owner_lock = FileLock(self._path / "owner.lock", thread_local=False)
+        self._finalizer = finalize(self, _remove, self._path, self._owner_lock, self._owner_pid)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "limit": self.limit, "_run": self._run, "_owner_pid": 0}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    @property
+    def base(self) -> Path:
+        """The folder for copies on this machine."""
+        if self.folder is not None:
+            return Path(self.folder)
+        # /var/tmp is seldom a part of the memory, as /tmp may be. gettempdir() would remember another TMPDIR.
+        default = "/var/tmp" if os.path.isdir("/var/tmp") else tempfile.gettempdir()  # noqa: S108 (folders are private)
+        return Path(os.path.abspath(os.environ.get("TMPDIR") or default))
+
+    @property
+    def _path(self) -> Path:
+        return self.base / f"wds-face-spool-{self._run}"
+
+    @contextmanager
+    def using(self) -> Iterator[Copies]:
+        """Give access to the copies on this machine, and keep them from being removed as abandoned.
+
+        Raises:
+            SourceError: The folder cannot be written.
+        """
+        path = self._path
+        try:
+            self._make(path)
+            if self._owner_pid == os.getpid():
+                self._owner_lock.acquire()
+                lock = None
+            else:
+                lock = FileLock(path / f"use-{uuid.uuid4().hex}.lock")
+                lock.acquire()
+        except OSError as error:
+            raise SourceError(
+                f"the spool in {self.base} cannot be written ({error.strerror}): give another --spool-dir"
+            ) from None
+        try:
+            yield Copies(path)
+        finally:
+            if lock is not None:
+                lock.release()
+                with suppress(OSError):
+                    os.unlink(lock.lock_file)
+
+    def close(self) -> None:
+        """Remove the copies on this machine. They are made again if they are asked for."""
+        if self._owner_pid == os.getpid():
+            self._owner_lock.release(force=True)
+        shutil.rmtree(self._path, ignore_errors=True)
+
+    def _make(self, path: Path) -> None:
+        if (path / LIMIT).exists():
+            return
+        self.base.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            _sweep(self.base)
+        path.mkdir(mode=0o700, exist_ok=True)
+        with FileLock(path / SIZE_LOCK):
+            if not (path / LIMIT).exists():
+                free = shutil.disk_usage(path).free
+                limit = int(free * _SHARE) if self.limit is None else self.limit
+                (path / f"{LIMIT}.new").write_text(str(limit))
+                os.replace(path / f"{LIMIT}.new", path / LIMIT)
+
+
+def _remove(path: Path, lock: FileLock, pid: int) -> None:
+    if os.getpid() == pid:
+        lock.release(force=True)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _sweep(base: Path) -> None:
+    """Remove what killed processes have left."""
+    for path in base.glob("wds-face-spool-*"):
+        with suppress(OSError):
+            status = path.lstat()
+            ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+            if ours and path.is_dir() and _FOLDER.fullmatch(path.name) and _abandoned(path, status.st_mtime):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _abandoned(path: Path, changed: float) -> bool:
+    locks = [*path.glob("owner.lock"), *path.glob("use-*.lock")]
+    if not locks:
+        return time.time() - changed > _NEW
+    try:
+        for lock in locks:
+            with FileLock(lock, timeout=_GRACE):
+                pass
+    except Timeout:
+        return False
+    return True
