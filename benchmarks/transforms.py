@@ -35,7 +35,7 @@ from PIL import Image
 from torchvision.transforms import Compose, Normalize, RandomHorizontalFlip
 
 from wds_face import Augmenter, MedicalMaskOcclusion, OcclusionMaskWrapper, ToTensorWithMask
-from wds_face.stream.collate import finished
+from wds_face.stream.collate import Output, finished
 from wds_face.transforms.batch import BatchTransform
 
 LFW = Path(__file__).resolve().parents[2] / "shared/data/lfw_aligned_112.tar"
@@ -63,7 +63,7 @@ def contenders() -> dict[str, Callable[[list[bytes], int], object]]:
     literal = literal_transform()
 
     def floats(encoded: list[bytes], seed: int) -> object:
-        return finished(*full(encoded, np.random.default_rng(seed)), "float", "rgb")
+        return finished(*full(encoded, np.random.default_rng(seed)), Output())
 
     def each(transform: Callable[[Image.Image], tuple[torch.Tensor, torch.Tensor]]) -> Callable[..., object]:
         def run(encoded: list[bytes], seed: int) -> object:

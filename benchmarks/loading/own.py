@@ -14,8 +14,8 @@ from loading.child import Settings
 CEILING_IMAGES = 16_384  # of each process, 85 MB: no processor keeps them in its caches
 
 
-def stream(settings: Settings, *, full: bool, remote: bool = False, output: str = "uint8") -> Iterable[Any]:
-    """``PKStream`` as the README has it."""
+def stream(settings: Settings, *, full: bool, remote: bool = False, **options: str) -> Iterable[Any]:
+    """Return a loader of ``PKStream`` as the README has it, uint8 unless *options* differ."""
     from wds_face import ARCFACE_112, Augmenter, MedicalMaskOcclusion, PKStream
 
     transforms = {
@@ -24,7 +24,8 @@ def stream(settings: Settings, *, full: bool, remote: bool = False, output: str 
         "flip": 0.5,
     }
     place = (settings.url, settings.options) if remote else (f"{settings.data}/shards/faces", None)
-    faces = PKStream(place[0], p=64, k=4, output=output, storage_options=place[1], **(transforms if full else {}))
+    arguments: dict[str, Any] = {"output": "uint8", **options, **(transforms if full else {})}
+    faces = PKStream(place[0], p=64, k=4, storage_options=place[1], **arguments)
     return faces.loader(settings.workers)
 
 

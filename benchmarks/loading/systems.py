@@ -65,6 +65,8 @@ SYSTEMS = {
     "ceiling": System("ceiling: processes that decode, nothing else", "", "shards", "simplejpeg", own.Ceiling),
     "ours-uint8": ours("uint8", ALL),
     "ours-float": ours("float", ALL, output="float"),
+    "ours-uint8-last": ours("uint8, channels last", ALL, memory_format="channels_last"),
+    "ours-float-last": ours("float, channels last", ALL, output="float", memory_format="channels_last"),
     "ours-s3-uint8": ours("uint8, from S3", ALL, remote=True),
     "ours-s3-float": ours("float, from S3", ALL, remote=True, output="float"),
     "webdataset-literal": peer("webdataset", ALL, peers.webdataset, samples.literal, "shards", decoder="pil"),
@@ -76,6 +78,8 @@ SYSTEMS = {
     "mosaic-literal": peer("mosaicml-streaming", ALL, peers.mosaic, samples.literal, "mds-jpeg"),
     "ours-uint8-decode": ours("uint8", DECODE),
     "ours-float-decode": ours("float", DECODE, output="float"),
+    "ours-uint8-last-decode": ours("uint8, channels last", DECODE, memory_format="channels_last"),
+    "ours-float-last-decode": ours("float, channels last", DECODE, output="float", memory_format="channels_last"),
     "ours-s3-uint8-decode": ours("uint8, from S3", DECODE, remote=True),
     "ours-s3-float-decode": ours("float, from S3", DECODE, remote=True, output="float"),
     "webdataset-decode": peer(

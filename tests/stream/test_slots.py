@@ -14,12 +14,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wds_face.stream.collate import finished
+from wds_face.stream.collate import Output, finished
 from wds_face.stream.slots import AVAILABLE, Part, Room, Slot, Slots
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="shared memory without a name, which only Linux has")
 
-PARTS = [Part((3, 5, 5, 3), torch.uint8), Part((3,), torch.int64), Part((3, 5, 5), torch.float32)]
+PARTS = [Part((3, 3, 5, 5), torch.uint8), Part((3,), torch.int64), Part((3, 1, 5, 5), torch.float32)]
+FORMATS = [torch.contiguous_format, torch.channels_last]
 
 
 def fill(slot: Slot, value: int) -> bytes:
@@ -32,7 +33,7 @@ def fill(slot: Slot, value: int) -> bytes:
 def seen(batch: tuple[torch.Tensor, ...]) -> int:
     images, labels, masks = batch
     assert images.shape == (3, 3, 5, 5)
-    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert images.is_contiguous()
     assert masks.shape == (3, 1, 5, 5)
     value = int(images[0, 0, 0, 0])
     assert (images == value).all()
@@ -161,28 +162,35 @@ def test_parts_do_not_overlap() -> None:
     check()
 
 
+@pytest.mark.parametrize("memory_format", FORMATS)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_a_batch_is_made_in_the_memory_that_it_goes_out_in(dtype: torch.dtype) -> None:
-    room = Room([Part((3, 5, 5, 3), dtype), Part((3,), torch.int64), Part((3, 5, 5), dtype)])
+def test_a_batch_is_made_in_the_memory_that_it_goes_out_in(
+    dtype: torch.dtype, memory_format: torch.memory_format
+) -> None:
+    room = Room([Part((3, 3, 5, 5), dtype, memory_format), Part((3,), torch.int64), Part((3, 1, 5, 5), dtype)])
     space = room.claim(3)
     assert not isinstance(space, Slot), "there is no loader"
-    assert (space.pixels.shape, space.pixels.dtype) == (space.images.shape, np.uint8)
+    assert (space.pixels.shape, space.pixels.dtype) == ((3, 5, 5, 3), np.uint8)
     assert np.may_share_memory(space.pixels, space.images)
     assert space.masks is not None
     assert space.visible is not None
     rng = np.random.default_rng(0)
     space.pixels[...] = pixels = rng.integers(256, size=space.pixels.shape, dtype=np.uint8)
     space.visible[...] = visible = rng.choice(np.array([0, 255], np.uint8), space.visible.shape)
-    images, masks = finished(space.pixels, space.visible, "uint8" if dtype == torch.uint8 else "float", "rgb", space)
-    assert images is space.images
-    assert masks is space.masks
-    assert (masks == visible // 255).all()
+    output = Output("uint8" if dtype == torch.uint8 else "float", "rgb", memory_format)
+    images, masks = finished(space.pixels, space.visible, output, space)
+    assert masks is not None
+    for made, place in (images, space.images), (masks, space.masks):
+        assert place is not None
+        assert (made.ctypes.data, made.shape, made.strides) == (place.ctypes.data, place.shape, place.strides)
+    assert (masks == visible[:, None] // 255).all()
     wanted = pixels if dtype == torch.uint8 else (pixels / np.float32(255) - np.float32(0.5)) * np.float32(2)
-    assert images.tobytes() == wanted.tobytes()
+    assert images.tobytes() == wanted.transpose(0, 3, 1, 2).tobytes()
+    assert torch.from_numpy(images).is_contiguous(memory_format=memory_format)
 
 
 def test_space_is_for_as_many_images_as_are_there() -> None:
-    assert Room(PARTS).claim(2).images.shape == (2, 5, 5, 3)
+    assert Room(PARTS).claim(2).images.shape == (2, 3, 5, 5)
 
 
 def test_nothing_is_left_behind(tmp_path: Path) -> None:

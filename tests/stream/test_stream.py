@@ -122,7 +122,7 @@ def test_float_images_are_the_normalised_uint8_ones(shards: Path) -> None:
     assert torch.allclose(first(), (whole.float() / 255 - 0.5) / 0.5, atol=1e-6)
     assert torch.equal(first(), normalize(whole))
     assert torch.equal(first(channels="bgr", output="uint8"), whole.flip(1))
-    assert whole.is_contiguous(memory_format=torch.channels_last)
+    assert whole.is_contiguous()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,51 +17,107 @@ from wds_face.decoding import decode
 from wds_face.stream.batch import Batch
 from wds_face.transforms.forms import F32, U8, is_pair
 from wds_face.transforms.resize import resize
-from wds_face.transforms.tensors import scaled, shares
+from wds_face.transforms.tensors import planar, scaled, shares
 
 if TYPE_CHECKING:
     from wds_face.stream.slots import Space
 
 
+Array = NDArray[Any]
+
+_MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+class Output(NamedTuple):
+    """How images and masks go out; see :class:`~wds_face.PKStream`.
+
+    Attributes:
+        dtype: ``"float"`` or ``"uint8"``.
+        channels: ``"rgb"`` or ``"bgr"``.
+        memory_format: of images; masks have one channel, and so both.
+    """
+
+    dtype: str = "float"
+    channels: str = "rgb"
+    memory_format: torch.memory_format = torch.contiguous_format
+
+
+def memory_format_of(chosen: str | torch.memory_format) -> torch.memory_format:
+    """Return the memory format of a name, or the one that is given.
+
+    Raises:
+        ValueError: *chosen* is neither contiguous nor channels last.
+    """
+    if isinstance(chosen, torch.memory_format) and chosen in _MEMORY_FORMATS.values():
+        return chosen
+    if isinstance(chosen, str) and chosen in _MEMORY_FORMATS:
+        return _MEMORY_FORMATS[chosen]
+    raise ValueError(f'memory_format is "contiguous" or "channels_last", not {chosen!r}')
+
+
 def finished(
-    images: U8, masks: U8 | F32 | None, output: str, channels: str, space: Space | None = None
-) -> tuple[U8 | F32, U8 | F32 | None]:
-    """What a :class:`~wds_face.transforms.batch.BatchTransform` made, and is used up, as it goes out.
+    images: U8, masks: U8 | F32 | None, output: Output, space: Space | None = None
+) -> tuple[Array, Array | None]:
+    """Turn what the transforms made, which is used up, into the arrays of a batch: [N, 3, H, W] and [N, 1, h, w].
 
     Args:
-        images, masks: uint8 [N, H, W, 3], and uint8 [N, H, W] or float32 [N, n, n].
-        output, channels: of :class:`~wds_face.PKStream`.
-        space: where it is to lie.
+        images: uint8 RGB [N, H, W, 3].
+        masks: uint8 [N, H, W] of 0 and 255, or float32 [N, h, w].
+        output: How the arrays go out.
+        space: Memory of the arrays, new memory if None. *images* and *masks* may be its work area.
     """
-    images = np.ascontiguousarray(images)  # a stage of one's own may have turned them
-    if channels == "bgr":
-        rows = images.reshape(-1, *images.shape[2:])  # one tall image
-        cv2.cvtColor(rows, cv2.COLOR_RGB2BGR, dst=rows)
-    made: U8 | F32
-    if output == "float":
-        made = scaled(images, None if space is None else space.images)
-    else:
-        made = images if space is None else _moved(images, space.images)
+    images = np.ascontiguousarray(images)  # a custom stage may have left a view
+    finish = _channels_last if output.memory_format == torch.channels_last else _contiguous
+    made = finish(images, output, None if space is None else space.images)
     if masks is None:
         return made, None
+    out = None if space is None or space.masks is None else space.masks[:, 0]
+    made_masks = _finished_masks(np.ascontiguousarray(masks), output, out)
+    return made, made_masks.reshape(len(masks), 1, *masks.shape[1:])
+
+
+def _contiguous(images: U8, output: Output, out: Array | None) -> Array:
+    if out is None:
+        count, height, width, channels = images.shape
+        out = np.empty((count, channels, height, width), np.float32 if output.dtype == "float" else np.uint8)
+    planar(images, out, bgr=output.channels == "bgr")
+    return out
+
+
+def _channels_last(images: U8, output: Output, out: Array | None) -> Array:
+    if output.channels == "bgr":
+        rows = images.reshape(-1, *images.shape[2:])  # one tall image
+        cv2.cvtColor(rows, cv2.COLOR_RGB2BGR, dst=rows)
+    rows_out = None if out is None else out.transpose(0, 2, 3, 1)
+    made = scaled(images, rows_out) if output.dtype == "float" else _moved(images, rows_out)
+    return made.transpose(0, 3, 1, 2)
+
+
+def _finished_masks(masks: Array, output: Output, out: Array | None) -> Array:
     if masks.dtype != np.uint8:
-        return made, masks if space is None else _moved(masks, space.masks)
-    if output == "float":
-        out = np.empty(masks.shape, np.float32) if space is None else cast(F32, space.masks)
-        return made, shares(np.ascontiguousarray(masks), out)
-    return made, np.bitwise_and(masks, 1, out=masks if space is None else space.masks)  # 255 -> 1
+        return _moved(masks, out)
+    if output.dtype == "float":
+        return shares(masks, np.empty(masks.shape, np.float32) if out is None else out)
+    return np.bitwise_and(masks, 1, out=masks if out is None else out)  # 255 -> 1
 
 
-def _moved(array: Any, to: Any) -> Any:
-    if array is not to:
-        to[...] = array
-    return to
+def _moved(array: Array, out: Array | None) -> Array:
+    """Return *array* in the memory of *out*; it may lie there already."""
+    if out is None or (array.ctypes.data == out.ctypes.data and array.strides == out.strides):
+        return array
+    out[...] = array
+    return out
 
 
-def as_tensors(images: U8 | F32, labels: NDArray[np.int64], masks: U8 | F32 | None) -> tuple[torch.Tensor, ...]:
-    """A batch as the tensors of :class:`~wds_face.PKStream`."""
-    tensors = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
-    return tensors if masks is None else (*tensors, torch.from_numpy(masks)[:, None])
+def as_tensors(images: Array, labels: NDArray[np.int64], masks: Array | None) -> tuple[torch.Tensor, ...]:
+    """Return the arrays of a batch as tensors."""
+    tensors = torch.from_numpy(images), torch.from_numpy(labels)
+    return tensors if masks is None else (*tensors, torch.from_numpy(masks))
+
+
+def laid_out(tensor: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
+    """Return a tensor in a memory format: itself if it has it. Only what has four dimensions can be channels last."""
+    return tensor.contiguous(memory_format=memory_format if tensor.ndim == 4 else torch.contiguous_format)
 
 
 def compose(

@@ -34,10 +34,11 @@ _slots: WeakValueDictionary[int, Slots] = WeakValueDictionary()
 
 
 class Part(NamedTuple):
-    """A tensor of a batch."""
+    """A tensor of a batch, as it goes out."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
+    memory_format: torch.memory_format = torch.contiguous_format
 
     @property
     def used(self) -> int:
@@ -48,6 +49,19 @@ class Part(NamedTuple):
     def nbytes(self) -> int:
         """Bytes up to the next cache line."""
         return -(-self.used // _LINE) * _LINE
+
+    def tensor(self, memory: torch.Tensor) -> torch.Tensor:
+        """Return the tensor that lies in a uint8 tensor of :attr:`used` bytes."""
+        elements = memory.view(self.dtype)
+        if self.memory_format != torch.channels_last:
+            return elements.view(self.shape)
+        count, channels, height, width = self.shape
+        return elements.view(count, height, width, channels).permute(0, 3, 1, 2)
+
+    def new(self, count: int) -> torch.Tensor:
+        """Return a new tensor like it, for *count* images."""
+        part = self._replace(shape=(count, *self.shape[1:]))
+        return part.tensor(torch.empty(part.used, dtype=torch.uint8, device="cpu"))
 
 
 class Slots:
@@ -112,7 +126,7 @@ class Slots:
         """What lies in the bytes of a slot: views of one storage, which keeps *memory* while one of them is there."""
         whole, tensors, at = torch.from_numpy(memory), [], 0
         for part in self._parts:
-            tensors.append(whole[at : at + part.used].view(part.dtype).view(part.shape))
+            tensors.append(part.tensor(whole[at : at + part.used]))
             at += part.nbytes
         return tensors
 
@@ -140,21 +154,28 @@ def _give_back(states: NDArray[np.uint8], number: int, pid: int) -> None:
 class Space:
     """Where one batch is made, and from where it goes out.
 
-    What is to be float32 is made as uint8 in the last quarter of its memory, and becomes that in place.
+    Images are made as uint8 pixels, channels last, in the last bytes of the memory that they go out in, and become
+    what goes out in place.
 
     Attributes:
-        images, masks: arrays as they go out; there are no masks without an occlusion.
-        pixels, visible: the same as uint8.
+        images, masks: arrays [N, 3, H, W] and [N, 1, h, w] as they go out; there are no masks without an occlusion.
+        pixels, visible: work area of the transforms in the same memory, uint8 [N, H, W, 3] and [N, h, w].
     """
 
     def __init__(self, images: Array, masks: Array | None) -> None:
-        self.images, self.masks = images, masks
-        self.pixels, self.visible = _narrow(images), None if masks is None else _narrow(masks)
+        self.images = images
+        self.masks = masks
+        count, channels, height, width = images.shape
+        self.pixels = _last_bytes(images).reshape(count, height, width, channels)
+        self.visible = None if masks is None else _last_bytes(masks).reshape(count, *masks.shape[2:])
 
     def fits(self, images: Array, masks: Array | None, masks_dtype: np.dtype[Any] | None) -> bool:
-        """Whether a batch of these can go out in it, its masks as *masks_dtype*."""
-        own = None if self.masks is None else (self.masks.shape, self.masks.dtype)
-        return images.shape == self.images.shape and (None if masks is None else (masks.shape, masks_dtype)) == own
+        """Return whether a batch of *images* [N, H, W, 3] and *masks* [N, h, w] can go out in it, masks as a dtype."""
+        if images.shape != self.pixels.shape:
+            return False
+        if masks is None or self.masks is None or self.visible is None:
+            return masks is None and self.masks is None
+        return masks.shape == self.visible.shape and masks_dtype == self.masks.dtype
 
 
 class Slot(Space):
@@ -180,9 +201,10 @@ class Slot(Space):
         self._slots.free(self._number)
 
 
-def _narrow(array: Array) -> NDArray[np.uint8]:
-    """The last bytes of an array, in its shape."""
-    return array.reshape(-1).view(np.uint8)[-array.size :].reshape(array.shape)
+def _last_bytes(array: Array) -> NDArray[np.uint8]:
+    """Return the last bytes of an array's memory, one for each element."""
+    memory = array.ravel("K").view(np.uint8)
+    return memory[memory.size - array.size :]
 
 
 class Sent:
@@ -201,7 +223,7 @@ def _taken(slots: int, number: int) -> list[torch.Tensor]:
         return []  # the iteration is over, and nobody looks at it
     images, labels, *masks = found.take(number)
     # Labels are often kept: they must not keep the rest.
-    return [images.permute(0, 3, 1, 2), labels.clone(), *(mask[:, None] for mask in masks)]
+    return [images, labels.clone(), *masks]
 
 
 class Room:
@@ -230,5 +252,5 @@ class Room:
             slot = self.slots.claim(worker.id)
             if slot is not None:
                 return slot
-        images, _, *masks = [torch.empty((count, *part.shape[1:]), dtype=part.dtype).numpy() for part in self.parts]
+        images, _, *masks = [part.new(count).numpy() for part in self.parts]
         return Space(images, masks[0] if masks else None)

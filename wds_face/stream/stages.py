@@ -23,7 +23,7 @@ from wds_face.shards.checksums import Checks, Sums
 from wds_face.shards.index import Index
 from wds_face.storage.cache import Cache
 from wds_face.stream.batch import Batch
-from wds_face.stream.collate import as_tensors, compose, finished
+from wds_face.stream.collate import Output, as_tensors, compose, finished, laid_out
 from wds_face.stream.counters import Counters
 from wds_face.stream.plan import Epoch
 from wds_face.stream.position import Position
@@ -256,13 +256,12 @@ class Collate:
     What lies in a slot goes out as :class:`~wds_face.stream.slots.Sent`, of which torch's loader makes that.
 
     Args:
-        output: ``"float"`` or ``"uint8"``.
-        channels: ``"rgb"`` or ``"bgr"``.
+        output: how images and masks go out.
         counters: where batches are counted.
     """
 
-    def __init__(self, output: str, channels: str, counters: Counters) -> None:
-        self.output, self.channels, self.counters = output, channels, counters
+    def __init__(self, output: Output, counters: Counters) -> None:
+        self.output, self.counters = output, counters
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[torch.Tensor, ...] | Sent]:
         for batch in batches:
@@ -283,23 +282,24 @@ class Collate:
         tensors = [one for one in (images, masks) if isinstance(one, torch.Tensor)]
         if len(tensors) != (images is not None) + (masks is not None) or not tensors:
             raise TypeError("a stage must leave images and masks arrays, uint8 images, or make both tensors")
+        dense = [laid_out(one, self.output.memory_format) for one in tensors]
         if isinstance(batch.space, Slot):  # which they may still look into
-            tensors = [one.clone() for one in tensors]
+            dense = [one.clone() if one is tensor else one for one, tensor in zip(dense, tensors, strict=True)]
             batch.space.free()
-        return tensors[0], torch.from_numpy(batch.labels), *tensors[1:]
+        return dense[0], torch.from_numpy(batch.labels), *dense[1:]
 
     def _filled(
         self, batch: Batch, images: NDArray[np.uint8], masks: NDArray[Any] | None
     ) -> tuple[torch.Tensor, ...] | Sent:
         labels, space = batch.labels, batch.space
-        goes = np.dtype(np.float32 if self.output == "float" else np.uint8)
+        goes = np.dtype(np.float32 if self.output.dtype == "float" else np.uint8)
         dtype = None if masks is None else goes if masks.dtype == np.uint8 else masks.dtype
         if space is not None and not space.fits(images, masks, dtype):  # a stage of one's own made them otherwise
             images, masks = images.copy(), None if masks is None else masks.copy()
             if isinstance(space, Slot):
                 space.free()
             space = None
-        made = finished(images, masks, self.output, self.channels, space)
+        made = finished(images, masks, self.output, space)
         if not isinstance(space, Slot):
             return as_tensors(made[0], labels, made[1])
         space.labels[:] = labels

@@ -17,6 +17,7 @@ from torch.utils.data import get_worker_info
 from wds_face.errors import DatasetError
 from wds_face.shards.index import IDENTITIES, Index
 from wds_face.storage.cache import Cache
+from wds_face.stream.collate import Output, memory_format_of
 from wds_face.stream.counters import Counters
 from wds_face.stream.lanes import (
     advice,
@@ -45,7 +46,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
 
     Yields ``(images, labels)``, or with an occlusion ``(images, labels, masks)``, identity by identity:
 
-    - images ``[p * k, 3, size, size]``, in torch's channels-last memory format: float32 in [-1, 1], or uint8;
+    - images ``[p * k, 3, size, size]``: float32 in [-1, 1], or uint8;
     - labels int64 ``[p * k]``;
     - masks ``[p * k, 1, size, size]``, or of the occlusion's ``mask_size``: 1 visible and 0 occluded, float32, or uint8
       where images are.
@@ -80,6 +81,9 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             RANK and WORLD_SIZE say when an iteration begins.
         output: ``"float"``, or ``"uint8"`` for images to be normalised on the device, with :func:`wds_face.normalize`.
         channels: ``"rgb"`` or ``"bgr"``, the order in which images go out; a *transform* is given them in this order.
+        memory_format: Memory format of the images: ``"contiguous"``, on which ``images.view(len(images), -1)`` works,
+            or ``"channels_last"``, for networks that were converted to it; ``torch.contiguous_format`` and
+            ``torch.channels_last`` mean the same. Values and shapes do not differ.
         image_size: images of another size are resized to this.
         on_error: ``"replace"`` an image that cannot be decoded by another of its identity, or ``"raise"``.
         min_images: identities with fewer are left out; labels stay as they are.
@@ -113,6 +117,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         world_size: int | None = None,
         output: Literal["float", "uint8"] = "float",
         channels: Literal["rgb", "bgr"] = "rgb",
+        memory_format: Literal["contiguous", "channels_last"] | torch.memory_format = "contiguous",
         image_size: int = 112,
         on_error: Literal["replace", "raise"] = "replace",
         min_images: int = 1,
@@ -132,6 +137,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         ):
             if value not in allowed:
                 raise ValueError(f'{name} is "{allowed[0]}" or "{allowed[1]}", not {value!r}')
+        goes = Output(output, channels, memory_format_of(memory_format))
         if transform is not None and not callable(transform):
             raise TypeError(f"transform must be a callable of a PIL image, not {transform!r}")
         if transform is not None and (augmenter is not None or occlusion is not None or flip):
@@ -169,7 +175,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         # None where it costs nothing to read twice: from a disk
         self._buffer_bytes = None if cache is not None or index.store.local is not None else buffer_bytes
         self._replacement = replacement = Replacement(on_error, self.counters)
-        self.room = Room([] if transform else _parts(p * k, image_size, occlusion, output))
+        self.room = Room([] if transform else _parts(p * k, image_size, occlusion, goes))
         stage: Transform | Compose
         if transform is None:
             apply = BatchTransform(augmenter, occlusion, flip, image_size)
@@ -180,7 +186,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             Plan(images, segments, int(seed), self.position, p=p, k=k, every=every, lanes=lanes, window=window),
             Read(index, rows, sums, segments, buffer_bytes=buffer_bytes, counters=self.counters, cache=cache),
             stage,
-            Collate(output, channels, self.counters),
+            Collate(goes, self.counters),
         )
 
     def __len__(self) -> int:
@@ -319,11 +325,12 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             self._replacement.stages.append(stage)
 
 
-def _parts(count: int, size: int, occlusion: Occlusion | None, output: str) -> list[Part]:
-    """The tensors of a batch, as they lie in memory."""
-    pixels = torch.float32 if output == "float" else torch.uint8
-    parts = [Part((count, size, size, 3), pixels), Part((count,), torch.int64)]
+def _parts(count: int, size: int, occlusion: Occlusion | None, output: Output) -> list[Part]:
+    """Return the tensors of a batch of *count* images."""
+    dtype = torch.float32 if output.dtype == "float" else torch.uint8
+    parts = [Part((count, 3, size, size), dtype, output.memory_format), Part((count,), torch.int64)]
     if occlusion is None:
         return parts
     cells = occlusion.mask_size
-    return [*parts, Part((count, cells, cells), torch.float32) if cells else Part((count, size, size), pixels)]
+    masks = Part((count, 1, cells, cells), torch.float32) if cells else Part((count, 1, size, size), dtype)
+    return [*parts, masks]
