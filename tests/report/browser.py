@@ -80,6 +80,11 @@ class Browser:
         self._run(path, f"--window-size={width},{height}", f"--screenshot={file}", *flags)
         return file
 
+    def printed(self, path: str, file: Path) -> Path:
+        """Print a page to a PDF file."""
+        self._run(path, f"--print-to-pdf={file}")
+        return file
+
 
 @contextmanager
 def browser(pages: dict[str, str]) -> Iterator[Browser]:

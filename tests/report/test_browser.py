@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pypdf
 import pytest
 from PIL import Image
 
@@ -106,6 +108,65 @@ def test_views_change_what_is_seen(page: Path, tmp_path: Path) -> None:
     assert red > green
     assert blue > green, "it is marked in magenta"
     assert (np.abs(before - after).max(2) > 20).sum() > 5000
+
+
+def words(pdf: Path) -> list[list[tuple[str, float, float, float]]]:
+    """Return the pieces of text of each page, as (text, x, y, font size) in points from the lower left corner."""
+    pages = []
+    for sheet in pypdf.PdfReader(pdf).pages:
+        found: list[tuple[str, float, float, float]] = []
+
+        def note(
+            piece: str, outer: list[float], inner: list[float], _font: object, size: float, found: list[Any] = found
+        ) -> None:
+            if piece.strip():
+                whole = np.array([[*inner[:2], 0], [*inner[2:4], 0], [*inner[4:], 1]])
+                whole = whole @ np.array([[*outer[:2], 0], [*outer[2:4], 0], [*outer[4:], 1]])
+                found.append((piece.strip(), *whole[2, :2].tolist(), size * abs(whole[1, 1])))
+
+        sheet.extract_text(visitor_text=note)
+        pages.append(found)
+    return pages
+
+
+@pytest.mark.parametrize("shift", range(0, 1000, 200))
+def test_headings_are_printed_clear_of_other_text(page: Path, tmp_path: Path, shift: int) -> None:
+    """Wherever sheets of paper end, which depends on the length of what comes before."""
+    html = page.read_text().replace("<main>", f'<main><div style="height:{shift}px"></div>')
+    with browser({"/report.html": html}) as opened:
+        sheets = words(opened.printed("/report.html", tmp_path / "report.pdf"))
+    for title in ("Identities and shards", "Images", "Those that stand out", "Batches", "Shuffle", "Plan"):
+        headings = [(sheet, one) for sheet in sheets for one in sheet if one[0] == title and one[3] > 11]
+        assert len(headings) == 1, title
+        sheet, heading = headings[0]
+        y, size = heading[2:]
+        assert not [one for one in sheet if one is not heading and y - size * 0.9 < one[2] < y + size], "overprinted"
+        below = [one for one in sheet if 30 < one[2] < y - size]  # not the browser's own last line
+        assert len(below) > 3, f"{title} stands above what it is the heading of"
+
+
+TAP = """
+addEventListener("load", () => {
+  const inner = frames[0].document, figure = inner.querySelector(".thumbs figure");
+  const place = figure.querySelector(".place"), before = inner.defaultView.getComputedStyle(place).display;
+  figure.focus();
+  const box = place.getBoundingClientRect();
+  document.getElementById("probe").textContent = JSON.stringify({
+    before, after: inner.defaultView.getComputedStyle(place).display,
+    said: place.textContent, left: box.left, right: box.right,
+  });
+});
+"""
+
+
+def test_where_an_image_lies_is_shown_by_a_tap(page: Path) -> None:
+    """A tap gives the focus, which needs no pointer that hovers."""
+    with browser({"/report.html": page.read_text(), "/host.html": host((390,), TAP, 800)}) as opened:
+        found = opened.probe("/host.html")
+    assert (found["before"], found["after"]) == ("none", "block")
+    assert "label" in found["said"]
+    assert ".tar" in found["said"]
+    assert 0 <= found["left"] < found["right"] <= 390
 
 
 def test_it_is_dark_in_the_dark(page: Path, tmp_path: Path) -> None:

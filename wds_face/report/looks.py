@@ -117,9 +117,10 @@ def _gallery(kind: str, specimens: list[Specimen], about: About) -> str:
         name = about.of(drawn.label)
         where = f"{name}, label {drawn.label}: {drawn.key} in {drawn.url}"
         made.append(
-            f'<figure title="{text(where)}"><img src="{jpeg(image)}" width="{image.shape[1]}" '
+            f'<figure tabindex="0"><img src="{jpeg(image)}" width="{image.shape[1]}" '
             f'height="{image.shape[0]}" alt="{text(kind)}: {text(name)}">'
-            f"<figcaption><b>{number(value)}</b>{text(name)}</figcaption></figure>"
+            f"<figcaption><b>{number(value)}</b>{text(name)}</figcaption>"
+            f'<p class="place">{text(where)}</p></figure>'
         )
     if not made:
         return ""

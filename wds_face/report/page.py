@@ -60,8 +60,8 @@ def page(
     sections = [
         section("identities", "Identities and shards", "", overview.spread(about)),
         section("images", "Images", looks.intro(survey, seed), looks.charts_of(survey)),
-        section("extremes", "Those that stand out", "Of the images that were looked at. Point at one to see where it "
-                "lies.", looks.extremes(survey, about)),
+        section("extremes", "Those that stand out", "Of the images that were looked at. Point at one, or tap it, to "
+                "see where it lies.", looks.extremes(survey, about)),
         section("batches", "Batches", f"The first of epoch 0, after {transforms}. An identity stands in a row, with "
                 "its label.", sheets.sheets(batches, about) if batches else '<p class="empty">There are none.</p>'),
         section("shuffle", "Shuffle", shuffle.intro(training), shuffle.pictures(training)),

@@ -132,16 +132,14 @@ def _met(found: Mixing) -> str:
 
 def _neighbours(found: Mixing) -> str:
     rows = [("full", found.full), ("stream", found.stream), ("shards", found.unshuffled)]
-    least = min((one.neighbours for _, one in rows if one.neighbours), default=1.0)
-    most = max(*(one.neighbours for _, one in rows), least)
-    span = math.log(most / least) or 1.0
+    most = max(one.neighbours for _, one in rows) or 1.0
     chart = charts.rows(
         [
             charts.Row(
                 _NAMES[name],
                 [
                     (
-                        0.04 + 0.96 * math.log(one.neighbours / least) / span if one.neighbours else 0.0,
+                        one.neighbours / most,
                         _style(name),
                         f"{share(one.neighbours)} · {_times(one.neighbours, found.full.neighbours)}",
                         f"{_NAMES[name]}: {one.near:,} of {one.pairs:,} pairs are neighbours",
@@ -150,14 +148,13 @@ def _neighbours(found: Mixing) -> str:
             )
             for name, one in rows
         ],
-        summary="Share of the pairs in a batch that are neighbours in a shard, logarithmic",
+        summary="Share of the pairs in a batch that are neighbours in a shard",
         bar=14,
     )
     return card(
         "Neighbours that met",
         f'<div class="labelled">{chart}</div>',
-        "Pairs in a batch that lie within 8 MB of a shard, and how many times as often as in a full shuffle (bars are "
-        "logarithmic). "
+        "Pairs in a batch that lie within 8 MB of a shard, and how many times as often as in a full shuffle. "
         "Neighbours are strangers, so <b>a few percent more than there do no harm</b>; with a tenth more a batch comes "
         "out of few places.",
     )

@@ -6,7 +6,7 @@ STYLE = """
 --first:#2f6fde;--second:#a9c3ee;--third:#d3a15a;--mark:#c2410c;
 --good:#15803d;--good-paper:#e4f3e8;--note:#2f6fde;--note-paper:#e6eefb;--warn:#b45309;--warn-paper:#fbeeda;
 --shade:0 1px 2px rgb(0 0 0/.05)}
-@media (prefers-color-scheme:dark){:root{
+@media screen and (prefers-color-scheme:dark){:root{
 --paper:#101216;--card:#181b21;--ink:#e7e9ec;--soft:#9aa1ac;--line:#2a2f38;--grid:#242931;
 --first:#6ba0f7;--second:#3a5788;--third:#a97b3c;--mark:#f0955f;
 --good:#5fcf8a;--good-paper:#15291d;--note:#7fb0ff;--note-paper:#16243c;--warn:#f0b35f;--warn-paper:#33260f;
@@ -108,6 +108,11 @@ background:var(--grid)}
 figcaption{min-width:0}
 .thumbs figcaption{font-size:11.5px;line-height:1.35;color:var(--soft);margin-top:4px;
 white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
+.thumbs{position:relative}
+.place{display:none;position:absolute;left:0;right:0;z-index:3;margin-top:4px;padding:8px 12px;border-radius:8px;
+background:var(--ink);color:var(--paper);font-size:12.5px;line-height:1.4;overflow-wrap:anywhere}
+.thumbs figure:hover .place,.thumbs figure:focus .place{display:block}
+.thumbs figure:focus{outline:2px solid var(--first);outline-offset:2px;border-radius:6px}
 .thumbs b{display:block;color:var(--ink);font-weight:600;overflow:hidden;text-overflow:ellipsis}
 .list{margin:6px 0 0;padding-left:20px;font-size:13px}
 input[name=view]{position:absolute;opacity:0;pointer-events:none}
@@ -156,5 +161,12 @@ font-size:27px}
 section{margin-top:40px}.strips{grid-template-columns:1fr}.thumbs{grid-template-columns:repeat(4,1fr);gap:8px}
 .orders{grid-template-columns:1fr}.dots{height:110px}.tile{flex-basis:45%;padding:11px 14px}
 .tile b{font-size:22px}.switch{display:flex}.switch label{flex:1;padding:6px 6px}.card{padding:13px 14px}}
-@media print{nav,.switch{display:none}body{background:#fff}.card,.tiles{box-shadow:none;break-inside:avoid}}
+@media print{*{print-color-adjust:exact;-webkit-print-color-adjust:exact}nav,.switch{display:none}
+body{background:#fff;font-size:12px}header,main,footer{padding:0}section{margin-top:28px}
+.tiles,.card,.findings li,.thumbs figure,.strips figure,.order{box-shadow:none;break-inside:avoid}
+h1,h2,h3,.lead,.shelf>.note{break-after:avoid}
+.grid,.stack,.card{display:block}.grid{columns:2;column-gap:16px}.grid>*,.stack>*{margin:0 0 16px}
+.grid>.wide{column-span:all}.thumbs{grid-template-columns:repeat(8,1fr)}.strips{grid-template-columns:repeat(4,1fr)}
+.thumbs figure .place{display:none}.lead,.shelf,.sheet{break-inside:avoid}
+#images,#batches,#shuffle,#plan{break-before:page}#plan .grid{columns:1}}
 """
