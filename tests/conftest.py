@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,6 +15,15 @@ import pytest
 from tests.faults import FaultProxy
 from tests.servers import Bucket, S3Server, Server, moto_s3, rclone, rclone_http, rclone_s3
 from tests.support import SHARED, MakeFolder, jpeg
+
+
+def pytest_configure() -> None:
+    """Take SIGINT back from a parent that ignores it, as ``nohup`` and scripts do with what runs in the background.
+
+    What a process ignores its children ignore too, and tests here send them Ctrl-C.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
