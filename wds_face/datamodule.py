@@ -20,6 +20,7 @@ from torchvision.transforms import Compose, Normalize, RandomHorizontalFlip
 from wds_face.datasets import AugmentRecordDataset, CustomImageFolderDataset, RandomIdentitySampler
 from wds_face.datasets.preparation import choose_augmenter
 from wds_face.errors import WdsFaceError
+from wds_face.location import is_url, local_path
 from wds_face.shards.index import Index
 from wds_face.stream import PKLoader, PKStream
 from wds_face.transforms import (
@@ -133,8 +134,8 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
             )
         if not 1 <= num_instances <= batch_size:
             raise ValueError(f"num_instances must be from 1 to batch_size {batch_size}, not {num_instances}")
-        self.shards, self.data_root, self.train_data_path = shards, Path(data_root), train_data_path
-        self.val_path = None if val_data_path is None else Path(data_root, val_data_path)
+        self.shards, self.data_root, self.train_data_path = shards, local_path(data_root, "data_root"), train_data_path
+        self.val_path = None if val_data_path is None else self._below(val_data_path, "val_data_path")
         self.val_names, self.batch_size, self.num_instances = val_names, batch_size, num_instances
         self.num_workers, self.val_num_workers = num_workers, val_num_workers
         self.channels: Channels = channels or ("bgr" if swap_color_channel else "rgb")
@@ -231,10 +232,14 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
 
     def _url(self) -> str:
         url = os.fspath(cast("str", self.shards))
-        return url if "://" in url else os.path.join(self.data_root, url)
+        return url if is_url(url) else os.path.join(self.data_root, url)
+
+    def _below(self, path: str | os.PathLike[str], argument: str) -> Path:
+        """Return a path on this machine; relative ones begin at *data_root*."""
+        return self.data_root / local_path(path, argument)
 
     def _folders(self) -> Dataset[Any]:
-        root = self.data_root / cast("str", self.train_data_path)
+        root = self._below(cast("str", self.train_data_path), "train_data_path")
         transform = self.transform
         if transform is None:
             occlusion = _medical(self.channels) if self.occlusion == "medical" else self.occlusion

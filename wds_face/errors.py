@@ -24,6 +24,10 @@ class ListingError(DatasetError):
     """A server does not list its folders, as most of plain HTTP do not."""
 
 
+class PathError(WdsFaceError, ValueError):
+    """A path or a URL cannot be used where it was given."""
+
+
 class RecordError(WdsFaceError, ValueError):
     """A RecordIO file breaks its format. ``offset`` is the byte where the broken part begins."""
 

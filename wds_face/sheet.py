@@ -7,12 +7,13 @@ import os
 import secrets
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+
+from wds_face.location import local_path
 
 __all__ = ["contact_sheet", "save_sheet"]
 
@@ -139,6 +140,7 @@ def save_sheet(path: str | os.PathLike[str], images: Any, labels: Any | None = N
         kwargs: see :func:`contact_sheet`.
 
     Raises:
+        PathError: if *path* is a URL.
         ValueError: if the suffix names no image format, or from :func:`contact_sheet`.
     """
     kind_of(path)  # before the work
@@ -147,7 +149,7 @@ def save_sheet(path: str | os.PathLike[str], images: Any, labels: Any | None = N
 
 def save_picture(path: str | os.PathLike[str], picture: Image.Image) -> None:
     """Write a picture, whole or not at all; see :func:`save_sheet`."""
-    path = Path(path)
+    path = local_path(path, "path")
     kind = kind_of(path)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # in the same folder, for os.replace
     try:
@@ -163,9 +165,10 @@ def kind_of(path: str | os.PathLike[str]) -> str:
     """PIL's name of the format that the suffix of *path* stands for.
 
     Raises:
+        PathError: it is a URL.
         ValueError: it stands for none that can be written.
     """
-    path = Path(path)
+    path = local_path(path, "path")
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
         raise ValueError(f"cannot write images named {path.suffix or path.name!r}; try .png or .jpg")

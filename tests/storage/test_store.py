@@ -16,8 +16,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 
 from wds_face.errors import DatasetError
+from wds_face.location import shown
 from wds_face.storage import Store, open_store
-from wds_face.storage.store import shown
 
 
 @pytest.fixture(params=["path", "file", "memory"])

@@ -13,7 +13,7 @@ import click
 
 from wds_face.cli import options
 from wds_face.errors import WdsFaceError
-from wds_face.storage.store import shown
+from wds_face.location import shown
 from wds_face.units import size
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ import click
 from wds_face.cli.engine import engine_options, full, open_executor
 from wds_face.cli.units import Bytes
 from wds_face.cli.validation import validation
+from wds_face.location import shown
 from wds_face.pool import Workers
 from wds_face.sources import ImageFolder, RecordIO, Source, WebDataset
 from wds_face.storage import open_store
-from wds_face.storage.store import shown
 from wds_face.units import size
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from wds_face.engines import ENGINES, open_engine
+from wds_face.location import is_url
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,4 +50,4 @@ def open_executor(engine: str, address: str | None, workers: int | None) -> Iter
 
 def full(path: str, engine: str) -> str:
     """A path under which workers of the engine find it too; they run in folders of their own."""
-    return path if engine == "local" or "://" in path or "::" in path else os.path.abspath(path)
+    return path if engine == "local" or is_url(path) else os.path.abspath(path)

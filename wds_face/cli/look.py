@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from wds_face.cli.engine import engine_options, full, open_executor
-from wds_face.storage.store import shown
+from wds_face.location import shown
 from wds_face.units import size
 
 

@@ -8,7 +8,7 @@ from typing import Literal, cast
 import click
 
 from wds_face.cli import options
-from wds_face.storage.store import shown
+from wds_face.location import shown
 from wds_face.units import size
 
 

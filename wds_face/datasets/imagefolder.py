@@ -12,6 +12,7 @@ from torchvision.datasets.folder import default_loader
 from wds_face.datasets.preparation import UNDECODABLE, choose_augmenter, prepare, reverse_channels
 from wds_face.datasets.snapshot import Snapshot
 from wds_face.errors import SourceError
+from wds_face.location import local_path
 from wds_face.transforms import Augmenter
 
 
@@ -61,7 +62,7 @@ class CustomImageFolderDataset(ImageFolder):  # type: ignore[misc]
             photometric_prob=photometric_augmentation_prob,
             low_res_prob=low_res_augmentation_prob,
         )
-        super().__init__(os.fspath(root), transform, target_transform, loader, is_valid_file)
+        super().__init__(str(local_path(root, "root")), transform, target_transform, loader, is_valid_file)
         self.swap_color_channel = swap_color_channel
         self._snapshot = None if output_dir is None else Snapshot(output_dir, reverse=swap_color_channel)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import uuid
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from torch.utils.data import get_worker_info
 
+from wds_face.location import local_path
 from wds_face.transforms.forms import image_array
 
 
@@ -24,11 +24,12 @@ class Snapshot:
         reverse: the samples' channels are in the order BGR, so turn them to save.
 
     Raises:
+        PathError: it is a URL.
         OSError: the folder cannot be made, or later the file not written.
     """
 
     def __init__(self, output_dir: str | os.PathLike[str], *, reverse: bool = False) -> None:
-        self.path = Path(output_dir) / "training_samples" / "sample.jpg"
+        self.path = local_path(output_dir, "output_dir") / "training_samples" / "sample.jpg"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._reverse = reverse
         # Stands in the file, so that the worker 0 of the next epoch, a new process, sees that its data set has one.

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wds_face.errors import RecordError
+from wds_face.location import local_path
 from wds_face.recordio.format import MAGIC, MAGIC_BYTES, MAX_LENGTH, PART, unpack
 
 #: What :meth:`RecordReader.headers` tells of a record: where it begins and ends in the file, the bytes that follow
@@ -43,9 +44,9 @@ class RecordReader:
     """
 
     def __init__(self, rec: str | os.PathLike[str], idx: str | os.PathLike[str] | None = None) -> None:
-        self.path = Path(rec)
+        self.path = local_path(rec, "rec")
         beside = self.path.with_suffix(".idx")
-        self.idx = Path(idx) if idx is not None else beside if beside.is_file() else None
+        self.idx = local_path(idx, "idx") if idx is not None else beside if beside.is_file() else None
         try:
             with self.path.open("rb") as file:
                 self.nbytes = os.fstat(file.fileno()).st_size
@@ -228,7 +229,7 @@ def read_idx(path: str | os.PathLike[str]) -> tuple[NDArray[np.int64], NDArray[n
         RecordError: the file cannot be read, or is not lines of two whole numbers.
     """
     try:
-        text = Path(path).read_bytes()
+        text = local_path(path, "idx").read_bytes()
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror})") from None
     with warnings.catch_warnings():

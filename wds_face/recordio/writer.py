@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import BinaryIO, TextIO
 
 from wds_face.errors import RecordError
+from wds_face.location import local_path
 from wds_face.recordio.format import MAX_LENGTH, encode
 
 
@@ -21,8 +22,8 @@ class RecordWriter:
     """
 
     def __init__(self, rec: str | os.PathLike[str], idx: str | os.PathLike[str] | None = None) -> None:
-        self.path = Path(rec)
-        self.idx = Path(idx) if idx is not None else self.path.with_suffix(".idx")
+        self.path = local_path(rec, "rec")
+        self.idx = local_path(idx, "idx") if idx is not None else self.path.with_suffix(".idx")
         self._offset = 0
         self._rec: BinaryIO = self._part(self.path).open("wb")
         try:

@@ -58,7 +58,7 @@ def about(index: Index, k: int) -> About:
         k: identities with fewer images are counted.
     """
     url = str(index.store)
-    if "://" in url:
+    if index.store.local is None:
         url = url.partition("?")[0]  # where signatures and tokens are
     try:
         classes = index.classes

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-from pathlib import Path
 from typing import Any, Literal
 
 from wds_face.errors import DatasetError
+from wds_face.location import local_path
 from wds_face.report.about import about
 from wds_face.report.page import page
 from wds_face.report.sample import read_sample
@@ -54,8 +54,10 @@ def write_report(
 
     Raises:
         DatasetError: there is no complete data set, or it cannot be read.
+        PathError: *path* is a URL.
         ValueError: a number is out of its range.
     """
+    target = local_path(path, "path").absolute()
     p, k, samples = count("p", p), count("k", k), count("samples", samples)
     index = Index.open(url, storage_options)
     if not index.images:
@@ -77,7 +79,6 @@ def write_report(
             f"points of {points}"
         ),
     )
-    target = Path(os.path.abspath(path))
     data = html.encode()
     open_store(target.parent).put(target.name, data)
     return len(data)

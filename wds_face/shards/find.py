@@ -20,7 +20,8 @@ from wds_face.shards.opening import open_shard
 from wds_face.shards.samples import SampleReader
 from wds_face.shards.spool import Spool
 from wds_face.storage import Store, open_store
-from wds_face.storage.store import Listing, shown
+from wds_face.location import shown
+from wds_face.storage.store import Listing
 
 # Names that one brace pattern may stand for. More are a typing error that would fill the memory.
 _MOST_NAMES = 1_000_000

@@ -12,6 +12,7 @@ import numpy as np
 
 from wds_face import images
 from wds_face.errors import NOT_THE_FILE, SourceError
+from wds_face.location import local_path
 from wds_face.pool import Workers
 from wds_face.sources.source import ALONE, Image, Inventory, Skipped, quiet
 
@@ -44,7 +45,7 @@ class ImageFolder:
     recursive = True
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        self.root = os.fspath(root)
+        self.root = str(local_path(root, "SRC"))
 
     @property
     def location(self) -> str:
@@ -55,8 +56,6 @@ class ImageFolder:
         """See :class:`wds_face.sources.Source`."""
         if not os.path.isdir(self.root):
             hint = "is a file" if os.path.exists(self.root) else "is not there"
-            if "://" in self.root:
-                hint = "is a URL; an image folder is read from a local or mounted folder"
             raise SourceError(f"{self.root} {hint}: give the folder that holds one sub-folder per identity")
         skipped: list[Skipped] = []
         try:

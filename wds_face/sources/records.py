@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from wds_face import images
 from wds_face.errors import RecordError, SourceError
+from wds_face.location import local_path
 from wds_face.pool import Workers
 from wds_face.recordio import RecordReader, unpack
 from wds_face.sources.source import ALONE, Image, Inventory, Skipped, by_identity, quiet, runs
@@ -35,7 +36,7 @@ class RecordIO:
     recursive = False
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = local_path(path, "SRC")
 
     @property
     def location(self) -> str:
@@ -67,7 +68,7 @@ def record_file(path: str | os.PathLike[str]) -> Path:
     Raises:
         SourceError: there is none, or more than one.
     """
-    path = Path(path)
+    path = local_path(path, "SRC")
     if not path.is_dir():
         if not path.is_file():
             raise SourceError(f"{path} is not there: give a .rec file or the folder that holds train.rec")

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from wds_face.errors import DatasetError
+from wds_face.location import local_path
 
 if sys.platform != "win32":  # which has none of the locks, holes and reads at an offset that a cache is made of
     import fcntl
@@ -56,7 +57,7 @@ class Cache:
     def __init__(self, folder: str | os.PathLike[str], limit: int | None = None) -> None:
         if sys.platform == "win32":
             raise DatasetError("cache_dir needs the file locks of Linux or macOS: leave it out on Windows")
-        self.folder = Path(os.path.abspath(os.path.expanduser(folder)))
+        self.folder = local_path(folder, "cache_dir").expanduser().absolute()
         self._checked: dict[str, int] = {}  # inodes
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,8 @@ import fsspec
 from fsspec.asyn import AsyncFileSystem, sync
 
 from wds_face.errors import DatasetError
+from wds_face.location import shown
 from wds_face.storage.signed import IndirectError
-from wds_face.storage.store import shown
 
 # One read of a connection: what is lost when it breaks in the middle.
 _CHUNK = 64 << 10

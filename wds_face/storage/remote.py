@@ -16,13 +16,14 @@ from typing import Any, BinaryIO, TypeVar
 import fsspec
 
 from wds_face.errors import DatasetError, ListingError
+from wds_face.location import shown
 from wds_face.storage.fetch import Fetch, Fetched
 from wds_face.storage.filesystem import open_filesystem
 from wds_face.storage.patience import Patience, reason, within
 from wds_face.storage.reading import HttpReading, PieceReading, Reading, stamp_of
 from wds_face.storage.sequential import SequentialFile
 from wds_face.storage.signed import IndirectError, SignedUrls
-from wds_face.storage.store import Listing, Store, shown
+from wds_face.storage.store import Listing, Store
 
 #: Protocols of object stores: what is uploaded appears when it is complete.
 _WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "oss", "oci", "memory"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from wds_face.errors import DatasetError
+from wds_face.location import is_url, shown
 
 _FATAL = {errno.ENOSPC: "no space left", errno.EDQUOT: "disk quota exceeded", errno.EROFS: "read-only file system"}
 
@@ -25,26 +25,20 @@ def open_store(url: str | os.PathLike[str], options: dict[str, Any] | None = Non
         options: what fsspec's file system takes (its ``storage_options``).
 
     Raises:
+        PathError: it can be read in two ways; see :func:`wds_face.location.is_url`.
         DatasetError: no file system is installed for the URL.
     """
-    url = os.fspath(url)
-    if "://" not in url and "::" not in url:
+    url = os.fsdecode(url)
+    if url.startswith("file:///"):
+        url = url.removeprefix("file://")
+    if not is_url(url):
         from wds_face.storage.local import LocalStore  # noqa: PLC0415 (it derives from Store)
 
         return LocalStore(url)
-    if url.startswith("file:///"):
-        from wds_face.storage.local import LocalStore  # noqa: PLC0415
-
-        return LocalStore(url.removeprefix("file://"))
     # fsspec takes longer to import than a worker takes to write its first shard
     from wds_face.storage.remote import RemoteStore  # noqa: PLC0415
 
     return RemoteStore(url, options or {})
-
-
-def shown(url: str) -> str:
-    """A URL, or several in one, without user names and passwords: for messages."""
-    return re.sub(r"//[^/]*@", "//", url)
 
 
 class Listing(NamedTuple):

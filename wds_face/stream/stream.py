@@ -15,6 +15,7 @@ from PIL import Image
 from torch.utils.data import get_worker_info
 
 from wds_face.errors import DatasetError
+from wds_face.location import local_path
 from wds_face.shards.index import IDENTITIES, Index
 from wds_face.storage.cache import Cache
 from wds_face.stream.collate import Output, memory_format_of
@@ -142,7 +143,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             raise TypeError(f"transform must be a callable of a PIL image, not {transform!r}")
         if transform is not None and (augmenter is not None or occlusion is not None or flip):
             raise ValueError("transform replaces augmenter, occlusion and flip: give it, or them")
-        cache = None if cache_dir is None else (os.path.abspath(os.path.expanduser(cache_dir)), cache_bytes)
+        cache = None if cache_dir is None else (_cache_folder(cache_dir), cache_bytes)
         if cache_bytes is not None:
             count("cache_bytes", cache_bytes)
             if cache is None:
@@ -323,6 +324,11 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         self.pipeline.insert(place, stage)
         if after == "read":
             self._replacement.stages.append(stage)
+
+
+def _cache_folder(cache_dir: str | os.PathLike[str]) -> str:
+    """Return the absolute path of a cache: workers may start in other folders."""
+    return str(local_path(cache_dir, "cache_dir").expanduser().absolute())
 
 
 def _parts(count: int, size: int, occlusion: Occlusion | None, output: Output) -> list[Part]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import cv2
 import numpy as np
 
+from wds_face.location import local_path
 from wds_face.synthetic.portrait import face
 
 
@@ -33,8 +33,10 @@ def write_folder(
         How many images were written.
 
     Raises:
+        PathError: if *root* is a URL.
         ValueError: if an argument is out of its range.
     """
+    base = local_path(root, "root")
     least, most = images if isinstance(images, tuple) else (images, images)
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}")
@@ -46,7 +48,7 @@ def write_folder(
         raise ValueError(f"quality must be in 1..100, got {quality}")
     written = 0
     for identity in range(identities):
-        folder = Path(root) / f"person_{identity:04d}"
+        folder = base / f"person_{identity:04d}"
         folder.mkdir(parents=True, exist_ok=True)
         chance = np.random.default_rng([seed, identity, 0, 1]).random()
         count = least + int((most - least + 1) * chance**3)

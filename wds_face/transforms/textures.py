@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from wds_face.location import local_path
 from wds_face.transforms.forms import U8
 from wds_face.transforms.placement import Floats, Ints
 
@@ -161,6 +162,7 @@ def read_kinds(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]])
 
     Raises:
         FileNotFoundError: there is nothing there.
+        PathError: a path is a URL.
         ValueError: a file is no picture, has no transparency, or none of its pixels is opaque.
     """
     kinds: dict[Path, dict[str, Texture]] = {}
@@ -181,10 +183,10 @@ def _files(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> 
     if not isinstance(paths, (str, os.PathLike)):
         if not isinstance(paths, Iterable):
             raise TypeError(f"mask_path must be a path, a list of paths or a folder, not {paths!r}")
-        if not (listed := [Path(path) for path in paths]):
+        if not (listed := [local_path(path, "mask_path") for path in paths]):
             raise ValueError("mask_path is an empty list")
         return listed
-    path = Path(paths)
+    path = local_path(paths, "mask_path")
     if not path.is_dir():
         return [path]
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in _FILES)

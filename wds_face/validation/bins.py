@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from wds_face.decoding import decode
 from wds_face.errors import SourceError
 from wds_face.images import Buffer
+from wds_face.location import local_path
 from wds_face.transforms.forms import F32, U8
 from wds_face.transforms.resize import resize
 from wds_face.validation.images import Images, floats
@@ -73,7 +73,7 @@ class Bin(Encoded):
     """
 
     def __init__(self, path: str | os.PathLike[str], image_size: int = 112, channels: str = "rgb") -> None:
-        self.path = Path(path)
+        self.path = local_path(path, "path")
         try:
             with self.path.open("rb") as file:
                 found = unpickle(file)

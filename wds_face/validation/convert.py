@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from wds_face.errors import DatasetError, SourceError
+from wds_face.location import local_path
 from wds_face.validation.benchmarks import BENCHMARKS
 from wds_face.validation.memfile import read_conf
 from wds_face.validation.pairs import draw_pairs
@@ -84,7 +85,8 @@ def convert_validation(
     """
     if dtype not in ("uint8", "float32") or channels not in (None, "rgb", "bgr"):
         raise ValueError(f"dtype is uint8 or float32, and channels rgb or bgr, not {dtype!r} and {channels!r}")
-    source, dest = Path(src), Path(dest)
+    source = local_path(src, "src")
+    dest = local_path(dest, "dest")
     found: dict[str, Kind]
     if source.suffix == ".bin" and source.is_file():
         source, found = source.parent, {source.stem: "bin"}
@@ -138,11 +140,12 @@ def convert_pairs(
         SourceError: there are not so many pairs.
         DatasetError: there is no complete data set, or a set of this name is there and is another.
     """
+    dest = local_path(dest, "dest")
     if name in ("", ".", "..") or "/" in name:
         raise DatasetError(f"{name!r} cannot be the name of a set: it is that of a folder in {os.fspath(dest)}")
     given = draw_pairs(src, pairs, seed=seed, max_images=max_images, image_size=image_size)
     options: dict[str, Any] = {"dtype": dtype, "channels": channels, "overwrite": overwrite, "progress": progress}
-    return _make(Path(dest), name, "shards", given, **options)
+    return _make(dest, name, "shards", given, **options)
 
 
 def _make(

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from wds_face.errors import DatasetError
+from wds_face.location import local_path
 from wds_face.transforms.forms import F32, U8
 from wds_face.transforms.tensors import normalize
 from wds_face.validation.memfile import Conf, read_conf
@@ -111,7 +112,7 @@ class Memfile(Images):
     """
 
     def __init__(self, filename: str | os.PathLike[str], start: int = 0, stop: int | None = None) -> None:
-        self.path = Path(os.path.abspath(filename))
+        self.path = local_path(filename, "memfile").absolute()
         self._conf = conf = read_conf(self.path)
         if conf.dtype.kind not in "uf" or (conf.dtype.kind == "u" and conf.dtype != np.uint8):
             raise DatasetError(f"{self.path} has numbers of {conf.dtype}: images are uint8, or floats")

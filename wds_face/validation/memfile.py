@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wds_face.errors import DatasetError
+from wds_face.location import local_path
 from wds_face.storage.local import LocalStore
 
 #: Bytes that are written, or looked at, at a time.
@@ -55,7 +56,7 @@ def read_conf(filename: str | os.PathLike[str]) -> Conf:
     Raises:
         DatasetError: one of the two files is not there, or they do not fit each other.
     """
-    path = Path(filename)
+    path = local_path(filename, "memfile")
     conf = path.with_name(path.name + ".conf")
     remedy = "make it again, with wds_face.make_memmap or `wds-face convert validation`"
     try:
@@ -98,7 +99,7 @@ def read_memmap(mem_file_name: str | os.PathLike[str], mode: Literal["r", "r+", 
     conf = read_conf(mem_file_name)
     if not conf.nbytes:
         raise DatasetError(f"{os.fspath(mem_file_name)} is empty: there is nothing to map")
-    return np.memmap(mem_file_name, mode=mode, shape=conf.shape, dtype=conf.dtype)
+    return np.memmap(local_path(mem_file_name, "memfile"), mode=mode, shape=conf.shape, dtype=conf.dtype)
 
 
 def make_memmap(
@@ -137,7 +138,7 @@ def write_memfile(filename: str | os.PathLike[str], conf: Conf, blocks: Iterable
     """
     if conf.channels not in (None, *_CHANNELS):
         raise ValueError(f'channels is "rgb" or "bgr", not {conf.channels!r}')
-    path = Path(os.path.abspath(filename))
+    path = local_path(filename, "memfile").absolute()
     store = LocalStore(str(path.parent))
     written = 0
     with store.write(path.name) as file:

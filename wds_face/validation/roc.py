@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from wds_face.errors import WdsFaceError
+from wds_face.location import local_path
 from wds_face.validation.verification import Floats, Verification
 
 _LEAST = 1e-4  # of the FAR axis: benchmarks have some thousands of impostor pairs
@@ -27,9 +27,11 @@ def save_roc(path: str | os.PathLike[str], results: Mapping[str, Verification]) 
         results: by name, at least one.
 
     Raises:
+        PathError: if *path* is a URL.
         ValueError: if there are no results, or the suffix names no format of matplotlib.
         WdsFaceError: if matplotlib is not installed.
     """
+    path = local_path(path, "path")
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
         from matplotlib.figure import Figure  # noqa: PLC0415
@@ -37,7 +39,6 @@ def save_roc(path: str | os.PathLike[str], results: Mapping[str, Verification]) 
         raise WdsFaceError("matplotlib is not installed: pip install 'wds-face[plot]'") from error
     if not results:
         raise ValueError("there are no results to draw")
-    path = Path(path)
     figure = Figure(figsize=(7, 5), layout="constrained")  # not pyplot's, whose state is the user's
     kind, kinds = path.suffix[1:].lower(), FigureCanvasAgg(figure).get_supported_filetypes()
     if kind not in kinds:

@@ -22,6 +22,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from wds_face.errors import DatasetError, SourceError
+from wds_face.location import local_path
 from wds_face.progress import bar
 from wds_face.storage.local import LocalStore
 from wds_face.validation.benchmarks import BENCHMARKS
@@ -49,7 +50,8 @@ def memfile_path(root: str | os.PathLike[str], name: str) -> Path:
 
 def find_sets(root: str | os.PathLike[str], kinds: Sequence[Kind] = KINDS) -> dict[str, Kind]:
     """The sets in a folder, and the first of *kinds* that each is there as; the five benchmarks first, then by name."""
-    root, found = Path(root), dict[str, Kind]()
+    root = local_path(root, "path")
+    found = dict[str, Kind]()
     names = {path.name.removesuffix("_list.npy") for path in root.glob("*_list.npy")}
     there: dict[Kind, set[str]] = {
         "memfile": {name for name in names if memfile_path(root, name).with_name("mem_file.dat.conf").is_file()},
