@@ -69,12 +69,14 @@ def test_a_server_that_never_gives_a_shard(cached: bool, remote: Bucket, fault_p
 
 
 def test_an_index_that_cannot_be_had(remote: Bucket, fault_proxy: Proxies) -> None:
-    proxy = fault_proxy(remote.server)
+    proxy = fault_proxy(remote.server, fault="reset", rate=1.0, only=".")
     assert isinstance(remote.server, S3Server)
     options = {**remote.server.options_through(proxy), "patience": 1}
-    proxy.kill()
     with fails(20, r"index.json: all of it cannot be read: nothing came for \d s"):
         stream(remote.url("set"), options)
+    proxy.kill()
+    with fails(20, r"s3://bucket-\d+/set: nothing answers \(the connection was refused\): check the storage option"):
+        stream(remote.url("set"), {**options, "patience": 600})
 
 
 def test_a_server_that_is_silent_when_asked_for_a_size(remote: Bucket, fault_proxy: Proxies) -> None:

@@ -10,6 +10,7 @@ from threading import Event
 
 from wds_face.errors import DatasetError
 from wds_face.storage.memory import memory
+from wds_face.storage.misconfiguration import credentials_remedy
 from wds_face.storage.patience import Patience, final, reason
 from wds_face.storage.reading import Reading, Stamp
 
@@ -116,7 +117,8 @@ class Fetch:
         words = reason(problem) if problem else "the answer broke off"
         quiet = time.monotonic() - last
         if problem is not None and final(problem):
-            raise DatasetError(f"{what} cannot be read ({words})") from None
+            remedy = f": {credentials_remedy(what)}" if isinstance(problem, PermissionError) else ""
+            raise DatasetError(f"{what} cannot be read ({words}){remedy}") from None
         if quiet + pause > self.patience.total:
             raise DatasetError(
                 f"{what} cannot be read: nothing came for {quiet:.0f} s, in {tries + 1} tries (the last: {words})"

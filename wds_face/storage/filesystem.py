@@ -49,7 +49,10 @@ def _botocore(options: dict[str, Any]) -> dict[str, Any]:
     """What botocore is to do for servers that are not Amazon's too."""
     from botocore.config import Config  # type: ignore[import-untyped] # noqa: PLC0415 (it comes with s3fs)
 
-    found = {} if options.get("anon") else {"signature_version": "s3v4"}  # its first method signs URLs by default
+    # Two tries here, since the patience of wds_face is what waits.
+    found: dict[str, Any] = {"retries": {"total_max_attempts": 2}}
+    if not options.get("anon"):
+        found["signature_version"] = "s3v4"  # its first method signs URLs by default
     # Sums of the whole that some send with a range, and that others do not take. Ours are in the index.
     sums = ("request_checksum_calculation", "response_checksum_validation")
     return found | {name: "when_required" for name in sums if name in Config.OPTION_DEFAULTS}
@@ -64,6 +67,7 @@ def _obstore(url: str, options: dict[str, Any]) -> tuple[fsspec.AbstractFileSyst
             "multiprocessing_context='spawn', or leave the storage option backend='obstore' out"
         )
     _obstore_pid[:] = [os.getpid()]
+    options.setdefault("retry_config", {"max_retries": 1})
     client = {"allow_http": True, **options.pop("client_options", {})}
     region = options.pop("client_kwargs", {}).get("region_name")
     config = {"region": region} if region else {}

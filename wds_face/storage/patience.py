@@ -99,7 +99,7 @@ def final(error: BaseException) -> bool:
 
 def reason(error: BaseException) -> str:
     """What went wrong, in words that cannot hold a key, a token or a signed URL."""
-    code = _code(error)
+    code = error_code(error)
     known = {
         ConnectionRefusedError: "the connection was refused",
         ConnectionResetError: "the connection was reset",
@@ -113,8 +113,8 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}, {code}" if code else type(error).__name__
 
 
-def _code(error: BaseException) -> str:
-    """The status of HTTP and the code of S3 that an error carries, if any."""
+def error_code(error: BaseException) -> str:
+    """Return the code of S3 or the status of HTTP that an error carries; empty if it has none."""
     response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
     if isinstance(response, dict):  # botocore's
         found = str(response.get("Error", {}).get("Code", ""))

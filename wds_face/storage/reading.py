@@ -7,6 +7,7 @@ import os
 import re
 import ssl
 import threading
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -130,7 +131,7 @@ class HttpReading:
     def _look(self, start: int, what: str) -> None:
         answer = self._answer
         if answer.status == 404:
-            raise FileNotFoundError
+            raise NoBucketError if self._names_no_bucket() else FileNotFoundError
         if answer.status in (408, 429) or answer.status >= 500:
             raise ServerError(answer.status)
         if answer.status not in (200, 206):
@@ -149,6 +150,12 @@ class HttpReading:
         told = {name: answer.headers.get(name) for name in ("ETag", "Last-Modified")}
         self.stamp = Stamp("headers", stamp_of(told))
 
+    def _names_no_bucket(self) -> bool:
+        """Return whether the answer says that the bucket is missing, not only the file."""
+        with suppress(OSError, http.client.HTTPException):
+            return b"<Code>NoSuchBucket</Code>" in self._answer.read(2048)
+        return False
+
     def readinto(self, buffer: memoryview) -> int:
         """See :meth:`Reading.readinto`."""
         return self._answer.readinto(buffer[:_CHUNK])
@@ -159,6 +166,10 @@ class HttpReading:
             self._connection.close()
         else:
             self._connections()[self._key] = self._connection
+
+
+class NoBucketError(FileNotFoundError):
+    """There is no such bucket."""
 
 
 class ServerError(Exception):
@@ -189,14 +200,8 @@ class PieceReading:
         fs.invalidate_cache(path)
         try:
             info = self._call("info", path)
-        except FileNotFoundError as error:  # fsspec says so of HTTP whatever has happened
-            why = error.__cause__
-            status = getattr(why, "status", None)
-            if status in (401, 403):
-                raise PermissionError from error
-            if status not in (None, 404, 410) or (isinstance(why, OSError) and not isinstance(why, FileNotFoundError)):
-                raise why from None  # type: ignore[misc]
-            raise
+        except FileNotFoundError as error:
+            raise behind_missing(error) from None
         if info.get("size") is None:
             raise DatasetError(f"{shown(path)}: the server does not tell its size")
         self.size = int(info["size"])
@@ -228,6 +233,19 @@ class PieceReading:
 
     def close(self, error: bool) -> None:
         """See :meth:`Reading.close`."""
+
+
+def behind_missing(error: FileNotFoundError) -> BaseException:
+    """Return what has really happened: fsspec's HTTP says of everything that the file is not there."""
+    cause = error.__cause__
+    status = getattr(cause, "status", None)
+    if status in (401, 403):
+        return PermissionError()
+    if cause is not None and status not in (None, 404, 410):
+        return cause
+    if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
+        return cause
+    return error
 
 
 def _no_ranges(what: str) -> DatasetError:

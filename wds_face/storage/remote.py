@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -16,11 +16,11 @@ from typing import Any, BinaryIO, TypeVar
 import fsspec
 
 from wds_face.errors import DatasetError, ListingError
-from wds_face.location import shown
 from wds_face.storage.fetch import Fetch, Fetched
 from wds_face.storage.filesystem import open_filesystem
-from wds_face.storage.patience import Patience, reason, within
-from wds_face.storage.reading import HttpReading, PieceReading, Reading, stamp_of
+from wds_face.storage.misconfiguration import answered, credentials_remedy, explain, misspelt_option, redacted
+from wds_face.storage.patience import Patience, error_code, reason, within
+from wds_face.storage.reading import HttpReading, NoBucketError, PieceReading, Reading, behind_missing, stamp_of
 from wds_face.storage.sequential import SequentialFile
 from wds_face.storage.signed import IndirectError, SignedUrls
 from wds_face.storage.store import Listing, Store
@@ -73,6 +73,9 @@ class RemoteStore(Store):
             raise DatasetError("storage options patience, stall and requests are numbers") from None
         if min(self.patience.stall, self.patience.total, self.requests) <= 0:
             raise DatasetError("storage options patience, stall and requests are above 0")
+        # Whether the server was heard of, here or in the process that this store comes from: then a failure is an
+        # outage, which is waited for. Before, it may be a wrong address, which is an error at once.
+        self._reached = False
         self._open()
         protocol = self._fs.protocol
         self._protocols = {protocol} if isinstance(protocol, str) else set(protocol)
@@ -80,11 +83,14 @@ class RemoteStore(Store):
 
     def _open(self) -> None:
         try:
+            misspelt = misspelt_option(self.url, self._own)
+            if misspelt:
+                raise DatasetError(f"{self}: no storage option is named {misspelt[0]!r}: is {misspelt[1]} meant?")
             self._fs, self._root = open_filesystem(self.url, self._own, self._backend)
         except ImportError as error:
             raise DatasetError(f"{self}: {_missing(self.url, self._backend, error)}") from None
-        except (ValueError, TypeError) as error:
-            raise DatasetError(f"{self} cannot be opened ({_short(error, self._own)})") from None
+        except (ValueError, TypeError, LookupError) as error:
+            raise DatasetError(f"{self} cannot be opened ({redacted(error, self._all_options())})") from None
         protocol = self.url.partition("://")[0]
         plain = protocol in ("http", "https")
         direct = self._backend == "fsspec" and protocol in _SIGNING and _SIGNED_OPTIONS.issuperset(self._own)
@@ -104,11 +110,39 @@ class RemoteStore(Store):
     def _try(self, what: str, action: Callable[[], T], tries: int = 1) -> T:
         """The result of an action of the file system, which may fail for a while."""
         try:
-            return self.patience.retry(action, tries)
+            return self.patience.retry(partial(self._judged, action), tries)
         except (FileNotFoundError, NotADirectoryError, DatasetError):
             raise
         except Exception as error:
-            raise DatasetError(f"{self}: {what} failed ({reason(error)})") from None
+            remedy = f": {credentials_remedy(self.url)}" if isinstance(error, PermissionError) else ""
+            raise DatasetError(f"{self}: {what} failed ({reason(error)}){remedy}") from None
+
+    def _judged(self, action: Callable[[], T]) -> T:
+        """Run an action that makes a request.
+
+        Raises:
+            DatasetError: The first request failed for a reason that waiting does not mend, or there is no such bucket.
+        """
+        try:
+            result = action()
+        except DatasetError:
+            raise
+        except Exception as error:
+            if isinstance(error, NoBucketError) or error_code(error) == "NoSuchBucket":
+                message = f"{self}: there is no such bucket: check its name and the endpoint, or make it first"
+                raise DatasetError(message) from None
+            if not self._reached:
+                self._reached = answered(error)
+                explanation = explain(error, self.url, self._all_options())
+                if explanation:
+                    raise DatasetError(f"{self}: {explanation}") from None
+            raise
+        self._reached = True
+        return result
+
+    def _all_options(self) -> dict[str, Any]:
+        """Return the options of the file system, those of fsspec's configuration included."""
+        return {**fsspec.config.conf.get(self.url.partition("://")[0], {}), **self._own}
 
     def listing(self, folder: str = "") -> Listing:
         """See :meth:`Store.listing`."""
@@ -155,14 +189,8 @@ class RemoteStore(Store):
             self.fs.invalidate_cache(self._path(name))
             try:
                 return dict(self.fs.info(self._path(name)))
-            except FileNotFoundError as error:  # fsspec says so of HTTP whatever has happened
-                why = error.__cause__
-                status = getattr(why, "status", None)
-                if isinstance(status, int) and status not in _NOT_THERE:
-                    raise why from None  # type: ignore[misc]
-                if isinstance(why, OSError) and not isinstance(why, FileNotFoundError):
-                    raise why from None
-                raise
+            except FileNotFoundError as error:
+                raise behind_missing(error) from None
 
         return self._try(f"asking for {name}", lambda: within(self.patience.stall, info))
 
@@ -217,6 +245,9 @@ class RemoteStore(Store):
         return (fetch or Fetch(self.patience))(partial(self._ask, self._path(name)), f"{self}/{name}", start, end)
 
     def _ask(self, path: str, start: int, end: int | None, timeout: float, tries: int) -> Reading:
+        return self._judged(partial(self._request, path, start, end, timeout, tries))
+
+    def _request(self, path: str, start: int, end: int | None, timeout: float, tries: int) -> Reading:
         fs, signed = self.fs, self._signed
         while signed is not None:
             url = ""
@@ -227,6 +258,9 @@ class RemoteStore(Store):
                 if not (url and signed.forget(path, url)):
                     self._signed = signed = None
         return PieceReading(fs, path, start, timeout=timeout, tries=tries)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.url, self.options, self._reached)
 
     def sync(self, name: str) -> None:
         """See :meth:`Store.sync`. What was uploaded is there."""
@@ -268,26 +302,15 @@ class RemoteStore(Store):
             raise DatasetError(f"{self}: there is no such bucket or folder to write to: make it first") from None
 
 
+def _reopen(url: str, options: dict[str, Any], reached: bool) -> RemoteStore:
+    """Open a store that another process has opened, with what that one knows of the server."""
+    store = RemoteStore(url, options)
+    store._reached = reached
+    return store
+
+
 def _missing(url: str, backend: str, error: ImportError) -> str:
     protocol = "obstore" if backend == "obstore" else url.partition("://")[0]
     package = {"s3": "'wds-face[s3]'", "s3a": "'wds-face[s3]'", "obstore": "obstore", "gs": "gcsfs", "gcs": "gcsfs"}
     package |= {"http": "'fsspec[http]'", "https": "'fsspec[http]'", "abfs": "adlfs", "az": "adlfs"}
     return f"pip install {package[protocol]}" if protocol in package else " ".join(str(error).split())
-
-
-def _short(error: Exception, options: dict[str, Any]) -> str:
-    """The message, without what the user gave as an option."""
-    message = " ".join(str(error).split())
-    for value in sorted(_values(options), key=len, reverse=True):  # one may be part of another
-        message = message.replace(value, "…")
-    return shown(message[:200])
-
-
-def _values(options: Any) -> list[str]:
-    """All texts in options, however deep."""
-    if isinstance(options, (str, bytes)):
-        text = options if isinstance(options, str) else options.decode(errors="replace")
-        return [" ".join(text.split())] if text.strip() else []
-    if isinstance(options, dict):
-        options = options.values()
-    return [text for value in options for text in _values(value)] if isinstance(options, Iterable) else []
