@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wds_face.report.words import number, plural, share, short, size, text
+from wds_face.report.words import number, share, short, size, text
+from wds_face.units import plural
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,25 @@
-"""Options that several commands have."""
+"""Options that several commands have, with one meaning."""
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import click
+
+from wds_face.cli.paths import OutputFile
 
 identities = click.option(
     "-p", type=click.IntRange(min=1), default=16, show_default=True, help="Identities in a batch."
 )
-images = click.option("-k", type=click.IntRange(min=1), default=4, show_default=True, help="Images of each.")
-seed = click.option(
-    "--seed", type=click.IntRange(0, (1 << 32) - 1), default=0, show_default=True, help="Of all choices."
+images = click.option(
+    "-k",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Images of each identity in a batch.",
 )
+seed = click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), default=0, show_default=True, help="Random seed.")
 points = click.option(
     "--points",
     type=click.Choice(["arcface", "casia"]),
@@ -18,3 +27,25 @@ points = click.option(
     show_default=True,
     help="Where nose and mouth are: in the middle of 112 x 112 (insightface), or 8 px further left.",
 )
+quiet = click.option(
+    "--quiet", "-q", is_flag=True, help="Print no progress, notes or results; errors and --json still come."
+)
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print the results as JSON, and nothing else, to standard output."
+)
+sets = click.option("--names", metavar="A,B", help="Only these validation sets [default: all that are there].")
+
+
+def output(default: str, help: str) -> Any:  # noqa: A002 (as click calls it)
+    """Return the option for the file that a command writes."""
+    return click.option("--output", "-o", type=OutputFile(), default=default, show_default=True, help=help)
+
+
+def name(default: str, help: str) -> Any:  # noqa: A002
+    """Return the option for the name of what a command writes."""
+    return click.option("--name", default=default, show_default=True, help=help)
+
+
+def print_json(results: Any) -> None:
+    """Print results as one line of JSON to standard output."""
+    click.echo(json.dumps(results))

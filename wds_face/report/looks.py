@@ -11,7 +11,8 @@ from wds_face.report.about import About
 from wds_face.report.markup import card, grid
 from wds_face.report.pictures import jpeg
 from wds_face.report.survey import KINDS, SIZE, SIZES, Specimen, Survey
-from wds_face.report.words import number, plural, share, size, text
+from wds_face.report.words import number, share, size, text
+from wds_face.units import plural
 
 _SIZES = 8  # that are shown one by one
 _LISTED = 12  # of what cannot be decoded

@@ -9,7 +9,8 @@ from wds_face.report.about import About
 from wds_face.report.markup import GOOD, NOTE, WARN
 from wds_face.report.survey import SIZE, SIZES, Survey
 from wds_face.report.training import Training
-from wds_face.report.words import plural, share
+from wds_face.report.words import share
+from wds_face.units import plural
 
 # Shares from which something is more than worth a note.
 _FEW, _OTHER = 0.2, 0.05

@@ -10,7 +10,8 @@ import numpy as np
 from wds_face.report import charts
 from wds_face.report.about import About
 from wds_face.report.markup import card, grid, legend, stack, terms, tiles
-from wds_face.report.words import number, plural, share, short, size, text
+from wds_face.report.words import number, share, short, size, text
+from wds_face.units import plural
 
 _COLUMNS = 100  # shards that have one each
 _REASONS = 6  # that are listed

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from wds_face.report.markup import GOOD, NOTE, card, facts, grid
 from wds_face.report.training import GPUS, WORKERS, Training
-from wds_face.report.words import plural, share, size, text
+from wds_face.report.words import share, size, text
+from wds_face.units import plural
 
 
 def intro(training: Training) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from wds_face.report.about import About
 from wds_face.report.pictures import jpeg, overlay, strip
 from wds_face.report.training import Pictures
-from wds_face.report.words import plural, share, text
+from wds_face.report.words import share, text
+from wds_face.units import plural
 
 _P, _K = 16, 8  # that are shown at most
 

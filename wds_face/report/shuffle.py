@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from wds_face.report import charts
 from wds_face.report.markup import GOOD, NOTE, WARN, card, grid
 from wds_face.report.training import Training
-from wds_face.report.words import plural, share, text
+from wds_face.report.words import share, text
 from wds_face.stream.mixing import Mixing
+from wds_face.units import plural
 
 Floats = NDArray[np.float64]
 

@@ -52,8 +52,3 @@ def short(count: float) -> str:
         if count >= least:
             return f"{count / least:,.3g}\u00a0{unit}"
     return f"{count:,.0f}"
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """``1 image``, ``2,000 images``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"

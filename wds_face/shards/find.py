@@ -14,13 +14,13 @@ from typing import Any
 from braceexpand import braceexpand
 
 from wds_face.errors import SourceError, TarError
+from wds_face.location import is_url, shown
 from wds_face.shards.compression import HEAD, looks_like_tar, recognize
 from wds_face.shards.names import Stray, is_hidden, is_shard, split_of, stray
 from wds_face.shards.opening import open_shard
 from wds_face.shards.samples import SampleReader
 from wds_face.shards.spool import Spool
 from wds_face.storage import Store, open_store
-from wds_face.location import shown
 from wds_face.storage.store import Listing
 
 # Names that one brace pattern may stand for. More are a typing error that would fill the memory.
@@ -69,7 +69,7 @@ class Location:
         Raises:
             SourceError: It has wildcards or braces where no names are looked up, or a query.
         """
-        chain, _, last = url.rpartition("::")
+        chain, _, last = url.rpartition("::") if is_url(url) else ("", "", url)
         match = _HEAD.match(last)
         head = match[0] if match else ""
         path = last[len(head) :]

@@ -37,7 +37,6 @@ _SIGNED_OPTIONS = {"key", "secret", "token", "anon", "endpoint_url", "profile", 
 _LISTED_BY_LINKS = {"http", "https"}
 # What HTTP answers where there is no such page, and where there is no such file: many hosts answer 403 to strangers.
 _NO_LIST = {401, 403, 404, 405, 410}
-_NOT_THERE = {401, 403, 404, 410}
 
 # Bytes that a sequential reader hands out at a time.
 _BUFFER = 1 << 20
@@ -190,7 +189,10 @@ class RemoteStore(Store):
             try:
                 return dict(self.fs.info(self._path(name)))
             except FileNotFoundError as error:
-                raise behind_missing(error) from None
+                cause = behind_missing(error)
+                if isinstance(cause, PermissionError):  # what many servers say of a file that is not there
+                    raise error from None
+                raise cause from None
 
         return self._try(f"asking for {name}", lambda: within(self.patience.stall, info))
 
