@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 import zlib
 
 Buffer = bytes | memoryview
@@ -33,7 +31,7 @@ def kind(data: Buffer) -> str | None:
         return "webp"
     if head.startswith(b"BM"):
         return "bmp"
-    if head.startswith((b"II*\0", b"MM\0*")):
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         return "tif"
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace():
         return "ppm"
@@ -98,15 +96,10 @@ def _png_defect(data: Buffer) -> str | None:
 
 
 def _decode_defect(data: Buffer) -> str | None:
-    from PIL import Image as PILImage  # noqa: PLC0415 (rarely needed, and workers start faster without)
+    from wds_face.decoding import ImageError, decode_or_raise  # noqa: PLC0415 (rarely needed, and slow to import)
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what PIL only warns of (odd EXIF) is no defect of the pixels
-            with PILImage.open(io.BytesIO(data)) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    return f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}"
-                image.load()
-    except (OSError, SyntaxError, ValueError, MemoryError, PILImage.DecompressionBombError) as error:
-        return f"cannot be decoded ({' '.join(str(error).split())[:80]})"
+        decode_or_raise(data)
+    except ImageError as error:
+        return f"cannot be decoded ({error})"
     return None

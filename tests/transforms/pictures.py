@@ -92,8 +92,6 @@ GREY: dict[str, Callable[[U8], Any]] = {
     "PIL L": lambda pixels: Image.fromarray(_grey(pixels)),
     "PIL LA": lambda pixels: Image.merge("LA", [Image.fromarray(_grey(pixels)), Image.fromarray(_alpha(pixels))]),
     "PIL I;16": lambda pixels: Image.fromarray(_grey(pixels).astype(np.uint16) << 8 | 99),
-    "PIL I": lambda pixels: Image.fromarray(_grey(pixels).astype(np.int32) << 8),
-    "PIL F": lambda pixels: Image.fromarray(_grey(pixels).astype(np.float32)),
     "array [H, W]": _grey,
     "array [H, W, 1]": lambda pixels: _grey(pixels)[..., None],
     "array 16 bit [H, W]": lambda pixels: _grey(pixels).astype(np.uint16) << 8,
@@ -118,7 +116,7 @@ FORMS = COLORED | GREY | CONVERTED
 def kind(image: Any) -> tuple[Any, ...]:
     """What must stay as it is: type, mode or number of axes and channels."""
     if isinstance(image, Image.Image):
-        return "PIL", "L" if image.mode in {"1", "L", "LA", "I;16", "I", "F"} else "RGB"
+        return "PIL", "L" if image.mode in {"1", "L", "LA", "I;16"} else "RGB"
     if isinstance(image, np.ndarray):
         return "array", image.ndim, image.shape[2:] and min(image.shape[2], 3)
     return type(image), image.shape[0]

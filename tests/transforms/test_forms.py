@@ -177,6 +177,14 @@ def test_images_without_pixels_are_one_clear_error(image: Any) -> None:
         RectScale(4, 4)(image)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+@pytest.mark.parametrize("name", ALL)
+def test_pil_images_of_unknown_range_are_one_clear_error(name: str, dtype: type) -> None:
+    image = Image.fromarray(np.full((8, 8), 200, dtype))
+    with pytest.raises(ValueError, match=r"32-bit .* save it with 8 or 16 bits"):
+        ALL[name](None)(image)
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     name=st.sampled_from(sorted(ALL)),

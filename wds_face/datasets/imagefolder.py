@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from torchvision.datasets import ImageFolder
-from torchvision.datasets.folder import default_loader
 
-from wds_face.datasets.preparation import UNDECODABLE, choose_augmenter, prepare, reverse_channels
+from wds_face.datasets.preparation import FORMATS, UNDECODABLE, choose_augmenter, prepare, reverse_channels
 from wds_face.datasets.snapshot import Snapshot
+from wds_face.decoding import decode_or_raise
 from wds_face.errors import SourceError
 from wds_face.location import local_path
 from wds_face.transforms import Augmenter
+
+
+def load_image(path: str | os.PathLike[str]) -> Image.Image:
+    """Decode an image file by the rules of :mod:`wds_face.decoding`.
+
+    Args:
+        path: Of a JPEG, PNG, WebP, BMP, TIFF, PPM or GIF file.
+
+    Returns:
+        A PIL image of mode RGB.
+
+    Raises:
+        ImageError: It cannot be decoded.
+        OSError: It cannot be read.
+    """
+    return Image.fromarray(decode_or_raise(Path(path).read_bytes(), FORMATS))
 
 
 class CustomImageFolderDataset(ImageFolder):  # type: ignore[misc]
@@ -26,7 +44,7 @@ class CustomImageFolderDataset(ImageFolder):  # type: ignore[misc]
         root: the folder, with a folder of images for each identity.
         transform: of a PIL image.
         target_transform: of the label.
-        loader: makes an image of a path.
+        loader: makes an image of a path; by default :func:`load_image`.
         is_valid_file: which files to take; by default those with the extension of an image.
         low_res_augmentation_prob: probability of a lower resolution.
         crop_augmentation_prob: probability of a crop.
@@ -46,7 +64,7 @@ class CustomImageFolderDataset(ImageFolder):  # type: ignore[misc]
         root: str | os.PathLike[str],
         transform: Callable[[Any], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
-        loader: Callable[[str], Any] = default_loader,
+        loader: Callable[[str], Any] = load_image,
         is_valid_file: Callable[[str], bool] | None = None,
         *,
         low_res_augmentation_prob: float = 0.0,

@@ -7,9 +7,13 @@ from typing import Any
 
 from PIL import Image
 
+from wds_face import decoding
 from wds_face.datasets.snapshot import Snapshot
 from wds_face.transforms import Augmenter
 from wds_face.transforms.forms import image_array
+
+#: Formats that map-style data sets read. Records of other tools hold a GIF now and then, which shards do not take.
+FORMATS = (*decoding.FORMATS, "GIF")
 
 #: What Pillow raises on a damaged image. An OSError with an ``errno`` is the file system's.
 UNDECODABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import warnings
 from collections.abc import Callable
@@ -11,17 +10,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch.utils.data import Dataset
 
-from wds_face.datasets.preparation import UNDECODABLE, choose_augmenter, prepare, reverse_channels
+from wds_face.datasets.preparation import FORMATS, choose_augmenter, prepare, reverse_channels
 from wds_face.datasets.snapshot import Snapshot
+from wds_face.decoding import ImageError, decode_or_raise
 from wds_face.errors import RecordError
-from wds_face.images import MAX_PIXELS
 from wds_face.recordio import RecordReader, unpack
 from wds_face.sources.records import ImageRecords, image_records, record_file
 from wds_face.transforms import Augmenter
-from wds_face.transforms.forms import image_array
 
 
 class BaseMXDataset(Dataset[Any]):
@@ -81,10 +79,8 @@ class BaseMXDataset(Dataset[Any]):
         except RecordError as error:
             raise self._unreadable(index, "is broken") from error
         try:
-            image = _decode(bytes(payload))
-        except UnidentifiedImageError:
-            raise self._unreadable(index, "is not an image") from None
-        except UNDECODABLE as error:
+            image = Image.fromarray(decode_or_raise(payload, FORMATS))
+        except ImageError as error:
             raise self._unreadable(index, f"cannot be decoded ({error})") from error
         return reverse_channels(image) if self.swap_color_channel else image, int(self.targets[index])
 
@@ -169,12 +165,3 @@ def _targets(path: Path, found: ImageRecords) -> NDArray[np.int64]:
             int(found.table["offset"][wrong]),
         )
     return labels.astype(np.int64)
-
-
-def _decode(data: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(data)) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
-        if image.mode.startswith("I"):  # 16 bits, which PIL cuts off at 255
-            return Image.fromarray(image_array(image)[0])
-        return image.convert("RGB")

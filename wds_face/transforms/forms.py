@@ -11,11 +11,11 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from wds_face.decoding import GREY_MODES, eight_bits
+
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
 Back = Callable[[Any], Any]
-
-_GREY = frozenset({"L", "1", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 
 
 def is_pair(given: Any) -> bool:
@@ -26,15 +26,17 @@ def is_pair(given: Any) -> bool:
 def image_array(image: Any) -> tuple[U8, Back]:
     """An image as uint8 RGB [H, W, 3] of its own memory, and the way back to its form.
 
-    Grey images go back to grey; palettes, alpha channels and CMYK go back as RGB; 16 bits become 8.
+    Grey images go back to grey; palettes, alpha channels and CMYK go back as RGB; 16 bits become 8, by the rules of
+    :mod:`wds_face.decoding`.
 
     Raises:
         TypeError: it is no PIL image, no uint8 or uint16 array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], and no uint8
             tensor [1, H, W] or [3, H, W].
-        ValueError: it has no pixels.
+        ValueError: it has no pixels, or is a PIL image of 32-bit integers or floats, whose range is not known.
     """
     if isinstance(image, Image.Image):
-        grey, array = image.mode in _GREY, _pil_array(image)
+        grey = image.mode in GREY_MODES
+        array = eight_bits(image)
         back: Back = Image.fromarray
     elif isinstance(image, np.ndarray):
         _refuse_unless(image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4)), image)
@@ -134,18 +136,6 @@ def resize_mask(mask: F32, height: int, width: int) -> F32:
         mask = cast(F32, cv2.resize(mask, wider[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
     # Averaging needs whole or smaller pixels on both axes, so the larger size of the two comes first.
     return cast(F32, cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA))
-
-
-def _pil_array(image: Image.Image) -> U8:
-    if image.mode.startswith("I"):  # 16 bits; Pillow before 11.3 opens them as 32
-        deep = np.clip(np.asarray(image, np.int64), 0, 65535)
-        return cast(U8, (deep if image.mode == "I" and deep.max(initial=0) < 256 else deep >> 8).astype(np.uint8))
-    if image.mode == "F":
-        return cast(U8, np.clip(np.asarray(image), 0, 255).astype(np.uint8))
-    if image.mode in {"P", "La"}:  # "P" straight to RGB warns where the palette has transparency, "La" cannot
-        image = image.convert("RGBA" if image.mode == "P" else "LA")
-    wanted = "L" if image.mode in _GREY else "RGB"
-    return np.array(image if image.mode == wanted else image.convert(wanted), np.uint8)
 
 
 def _like(tensor: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
