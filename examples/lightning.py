@@ -138,7 +138,6 @@ def main() -> None:
         callbacks=[Checkpoints(args.folder)],
         enable_checkpointing=False,
         logger=CSVLogger(args.folder),
-        enable_progress_bar=False,
         log_every_n_steps=10,
     )
     trainer.fit(FaceRecognition(data.num_classes, args.lr), data, ckpt_path=args.resume)

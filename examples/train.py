@@ -1,11 +1,14 @@
-"""Train a small network to recognise faces, from data sets that ``wds-face convert`` made.
+"""Train a small network to recognise faces, on shards that ``wds-face convert`` made.
 
-    python examples/train.py SHARDS --val OTHERS
-    torchrun --nproc-per-node 2 examples/train.py SHARDS --val OTHERS --epochs 20 --checkpoint run/
+    wds-face convert imagefolder faces/ shards/
+    wds-face convert validation shards/ val/ --pairs 2000 --max-images 4
+    python examples/train.py shards/ --val val/ --min-images 5 --epochs 5
+    torchrun --nproc-per-node 2 examples/train.py shards/ --val val/ --min-images 5 --checkpoint run/
 
-on any number of machines, with GPUs or without. SHARDS and OTHERS, which has other identities, are folders or URLs, as
-s3://bucket/faces, whose secrets are best left to the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY. Killed or
-stopped, the same command goes on behind the last checkpoint, on as many ranks as there are then.
+It runs on any number of machines, with GPUs or without. The shards are a folder or a URL such as s3://bucket/faces;
+leave its secrets to the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY). Ctrl-C and SIGTERM, which spot
+instances and schedulers send, save a checkpoint after the current step. The same command then continues with the next
+batch, on any number of ranks; after kill -9 it continues from the last checkpoint that was saved.
 """
 
 from __future__ import annotations
@@ -14,22 +17,40 @@ import argparse
 import json
 import math
 import os
+import signal
 import sys
 import time
 import zlib
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, DistributedSampler
 
-from wds_face import ARCFACE_112, Augmenter, Index, MedicalMaskOcclusion, PKStream, WdsFaceError, normalize
+from wds_face import (
+    ARCFACE_112,
+    Augmenter,
+    FiveValidationDataset,
+    Index,
+    MedicalMaskOcclusion,
+    PKStream,
+    WdsFaceError,
+    embed,
+    evaluate_benchmarks,
+    get_val_sets,
+    normalize,
+)
 from wds_face.stream import PKLoader
-from wds_face.validation import evaluate_distances
+
+# Share of the images of an epoch that may be repeats before a warning.
+REPEATS = 0.1
+# Seconds after which a second Ctrl-C ends a run at once. torchrun passes a signal on to ranks that have it already.
+IMPATIENT = 5.0
 
 
 def arcface(embeddings: Tensor, weight: Tensor, labels: Tensor, margin: float, scale: float) -> Tensor:
@@ -114,52 +135,117 @@ def say(text: str) -> None:
         print(text, flush=True)
 
 
-def gathered(tensor: Tensor) -> Tensor:
-    """What all ranks have, ``[ranks, ...]``; it is of one shape on all of them."""
-    parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, tensor)
-    return torch.stack(parts)
+def gathered_mean(value: Tensor) -> float:
+    """Return the mean of a number over all ranks."""
+    dist.all_reduce(value)
+    return value.item() / dist.get_world_size()
 
 
-@torch.inference_mode()
-def verify(network: nn.Module, loader: PKLoader, pairs: int, device: torch.device) -> tuple[float, float]:
-    """Accuracy of telling whether two images are of one person, over 10 folds, and TAR at a FAR of 0.01.
+class Interruption:
+    """Note SIGINT and SIGTERM within a ``with`` block, for the training loop to stop between two steps.
+
+    Attributes:
+        received: Number of the signal, None until there is one.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._since = 0.0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        if self.received is None:
+            self._since = time.monotonic()
+        elif time.monotonic() - self._since > IMPATIENT:
+            raise KeyboardInterrupt
+        self.received = number
+
+    def agreed(self) -> bool:
+        """Return whether any rank was interrupted, the same on all: no rank may wait for one that has stopped."""
+        flag = torch.tensor(self.received or 0)
+        dist.all_reduce(flag, dist.ReduceOp.MAX)
+        self.received = int(flag) or None
+        return self.received is not None
+
+
+def ignore_signals(_: int) -> None:
+    """Leave signals to the main process, in a worker: a terminal sends Ctrl-C to both."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def verify(network: nn.Module, loader: DataLoader[Any], names: dict[str, int]) -> None:
+    """Print the accuracy on all validation sets, by the protocol of LFW. Each rank embeds its share of the images.
 
     Args:
-        loader: of two images of each person, so that neighbours are genuine pairs; every rank does its share.
-        pairs: genuine ones, at least, and as many impostors.
+        loader: Batches of this rank, as :func:`wds_face.embed` takes them.
+        names: Numbers of the sets by name.
     """
+    begin = time.perf_counter()
     for buffer in network.buffers():
         dist.broadcast(buffer, 0)  # BatchNorm's, which each rank has moved on since the last forward
-    network.eval()
-    scores: list[Tensor] = []
-    loader.set_epoch(0)  # the same pairs each time
-    while sum(part.shape[1] for part in scores) * dist.get_world_size() < pairs:
-        for images, _ in loader:
-            pixels = normalize(images.to(device, non_blocking=True))
-            one, two = F.normalize(network(pixels) + network(pixels.flip(3))).unflatten(0, (-1, 2)).unbind(1)
-            scores.append(torch.stack([(one * two).sum(1), (one * two.roll(1, 0)).sum(1)]))
-        loader.set_epoch(loader.stream.epoch + 1)
-    network.train()
-    genuine, impostor = gathered(torch.cat(scores, 1)).transpose(0, 1).flatten(1)
-    distances = 2 - 2 * torch.stack([genuine, impostor], 1).flatten()  # squared, of embeddings of length 1
-    found = evaluate_distances(distances.double().cpu().numpy(), np.tile([True, False], len(genuine)), fars=(0.01,))
-    return found.accuracy, found.tar[0.01]
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, embed(network, loader))
+    columns = [torch.cat([torch.from_numpy(column) for column in part]) for part in zip(*parts, strict=True)]
+    for name, result in evaluate_benchmarks(*columns, names=names).items():
+        took = time.perf_counter() - begin
+        say(f"  {name}: verification {result.accuracy:.3f} of {result.pairs:,} pairs, {took:.1f} s")
 
 
-def loaders(args: argparse.Namespace, device: torch.device) -> tuple[PKLoader, PKLoader | None]:
-    """Of batches to train on, and of pairs to verify."""
-    names = "seed", "storage_options", "cache_dir", "cache_bytes"
-    common: dict[str, Any] = {"output": "uint8", **{name: getattr(args, name) for name in names}}
-    options = {"num_workers": args.workers, "persistent_workers": args.workers > 0, "pin_memory": device.type == "cuda"}
-    augmenter = Augmenter(crop_prob=0.2, photometric_prob=0.3, low_res_prob=0.1)
-    occlusion = MedicalMaskOcclusion(prob=args.occlusion, ref_points=ARCFACE_112) if args.occlusion else None
-    augmented: dict[str, Any] = {"augmenter": augmenter, "occlusion": occlusion, "flip": 0.5}
-    stream = PKStream(args.shards, args.p, args.k, lanes=args.lanes, **augmented, **common)
+def validation(args: argparse.Namespace) -> tuple[DataLoader[Any], dict[str, int]] | None:
+    """Return the loader of this rank's validation images, and the numbers of the sets by name."""
     if args.val is None:
-        return stream.loader(**options), None
-    pairs = PKStream(args.val, args.p, 2, epoch="identities", min_images=2, **common)
-    return stream.loader(**options), pairs.loader(**options)
+        return None
+    dataset = FiveValidationDataset(get_val_sets(args.val, channels="rgb"))
+    sampler: DistributedSampler[Any] = DistributedSampler(dataset, shuffle=False)
+    return DataLoader(dataset, batch_size=args.p * args.k, sampler=sampler), dataset.dataname_to_idx
+
+
+def warn_of_repeats(stream: PKStream) -> None:
+    """Warn when much of an epoch is images that came before."""
+    plan = stream.summary()
+    places = len(stream) * dist.get_world_size() * stream.batch_size
+    repeats = 1 - plan["images"] / places
+    if repeats > REPEATS:
+        say(
+            f"warning: {repeats:.0%} of an epoch's {places:,} images are repeats, mostly of identities with too few "
+            f"images: take a smaller -k, or leave out identities with --min-images"
+        )
+
+
+def training(args: argparse.Namespace, device: torch.device) -> PKLoader:
+    """Return the loader of batches to train on."""
+    stream = PKStream(
+        args.shards,
+        args.p,
+        args.k,
+        augmenter=Augmenter(crop_prob=0.2, photometric_prob=0.3, low_res_prob=0.1),
+        occlusion=MedicalMaskOcclusion(prob=args.occlusion, ref_points=ARCFACE_112) if args.occlusion else None,
+        flip=0.5,
+        output="uint8",
+        min_images=args.min_images,
+        lanes=args.lanes,
+        seed=args.seed,
+        storage_options=args.storage_options,
+        cache_dir=args.cache_dir,
+        cache_bytes=args.cache_bytes,
+    )
+    return stream.loader(
+        num_workers=args.workers,
+        persistent_workers=args.workers > 0,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=ignore_signals,
+    )
 
 
 def save(file: Path, step: int, parts: dict[str, Any]) -> None:
@@ -180,24 +266,41 @@ def resume(file: Path, parts: dict[str, Any]) -> int:
     return int(saved[0]["step"])
 
 
-def train(args: argparse.Namespace, device: torch.device) -> None:
-    """All epochs, or those that are left."""
-    rank, ranks = dist.get_rank(), dist.get_world_size()
+def set_learning_rate(optimizer: torch.optim.Optimizer, highest: float, progress: float) -> None:
+    """Rise linearly over the first twentieth of a run, then fall by a cosine. *progress* is from 0 to 1."""
+    for group in optimizer.param_groups:
+        group["lr"] = highest * min(progress / 0.05, 0.5 + 0.5 * math.cos(math.pi * progress))
+
+
+def write_trace(prefix: str, labels: Tensor, row: dict[str, Any]) -> None:
+    """Append a line about one step of this rank to a file of its own."""
+    with open(f"{prefix}.rank{dist.get_rank()}.jsonl", "a") as file:
+        file.write(json.dumps({**row, "labels": zlib.crc32(labels.numpy())}) + "\n")
+
+
+def train(args: argparse.Namespace, device: torch.device, interruption: Interruption) -> None:
+    """Run all epochs, or those that are left until an interruption."""
+    rank = dist.get_rank()
+    ranks = dist.get_world_size()
     torch.manual_seed(args.seed)
-    identities = 1 + int(Index.open(args.shards, args.storage_options).identities["label"].max())
-    recognizer = Recognizer(args.loss, identities, args.scale).to(device).to(memory_format=torch.channels_last)
+    loader = training(args, device)
+    verified = validation(args)
+    recognizer = Recognizer(
+        args.loss, 1 + int(Index.open(args.shards, args.storage_options).identities["label"].max()), args.scale
+    ).to(device)
+    recognizer = recognizer.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(recognizer.parameters(), args.lr, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    loader, pairs = loaders(args, device)
     parts = {"recognizer": recognizer, "optimizer": optimizer, "loader": loader}
     checkpoint = Path(args.checkpoint, "checkpoint.pt")
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     step = resume(checkpoint, parts)
     if step:
-        say(f"{checkpoint}: going on behind step {step}, {loader.state_dict()}")
+        say(f"{checkpoint}: continuing after step {step}, {loader.state_dict()}")
     if step >= args.steps:
         return
     model = DistributedDataParallel(recognizer)
     say(f"{ranks} ranks on {device.type}: {loader.stream.summary(args.workers)}")
+    warn_of_repeats(loader.stream)
     for epoch in range(loader.stream.epoch, args.epochs):
         loader.set_epoch(epoch)
         batch = loader.state_dict()["batch"]  # over all ranks; the end, if only the validation was left to do
@@ -205,8 +308,7 @@ def train(args: argparse.Namespace, device: torch.device) -> None:
         begin = time.perf_counter()
         for images, labels, *_ in loader:  # and masks, for a network that learns to find what is occluded
             progress = (epoch + batch / (len(loader) * ranks)) / args.epochs  # however many ranks there are
-            for group in optimizer.param_groups:
-                group["lr"] = args.lr * min(progress / 0.05, 0.5 + 0.5 * math.cos(math.pi * progress))
+            set_learning_rate(optimizer, args.lr, progress)
             pixels = normalize(images.to(device, non_blocking=True))
             loss = model(pixels, labels.to(device, non_blocking=True), args.margin * min(progress / 0.2, 1))
             optimizer.zero_grad()
@@ -216,25 +318,26 @@ def train(args: argparse.Namespace, device: torch.device) -> None:
             losses.append(loss.detach())
             speed = len(losses) * len(labels) * ranks / (time.perf_counter() - begin)
             if args.trace:
-                row = {"epoch": epoch, "step": step, "batch": batch + rank, "loss": loss.item()}
-                with open(f"{args.trace}.rank{rank}.jsonl", "a") as file:
-                    file.write(json.dumps({**row, "labels": zlib.crc32(labels.numpy())}) + "\n")
+                write_trace(
+                    args.trace, labels, {"epoch": epoch, "step": step, "batch": batch + rank, "loss": loss.item()}
+                )
             batch += ranks
             if step % args.print_every == 0:
                 recent = torch.stack(losses[-args.print_every :]).mean()
                 say(f"epoch {epoch}  step {step}  loss {recent:.3f}  {speed:,.0f} images/s")
-            if step % args.checkpoint_every == 0 or step >= args.steps:
+            stop = interruption.agreed()
+            if stop or step % args.checkpoint_every == 0 or step >= args.steps:
                 save(checkpoint, step, parts)
-            if step >= args.steps:
+            if stop or step >= args.steps:
                 return
         save(checkpoint, step, parts)
         if losses:
-            mean = gathered(torch.stack(losses).mean()).mean()
+            mean = gathered_mean(torch.stack(losses).mean())
             say(f"epoch {epoch} done  loss {mean:.3f}  {speed:,.0f} images/s  {loader.stats()}")
-        if pairs:
-            begin = time.perf_counter()
-            accuracy, accepts = verify(recognizer.network, pairs, args.val_pairs, device)
-            say(f"  verification {accuracy:.3f}  TAR at FAR 0.01 {accepts:.3f}  {time.perf_counter() - begin:.1f} s")
+        if verified:
+            verify(recognizer.network, *verified)
+        if interruption.agreed():  # during the verification, with the checkpoint saved
+            return
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -242,8 +345,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("shards", metavar="SHARDS")
-    add("--val", metavar="OTHERS", help="verify on these after each epoch")
-    add("--val-pairs", type=int, default=1000, metavar="N", help="of one person, and as many of two (%(default)s)")
+    add("--val", metavar="FOLDER", help="validation sets to verify on after each epoch: memfiles, or .bin files")
+    add("--min-images", type=int, default=1, metavar="N", help="leave out identities with fewer (%(default)s)")
     add("-p", type=int, default=16, help="identities in each rank's batch (%(default)s)")
     add("-k", type=int, default=4, help="images of each (%(default)s)")
     add("--epochs", type=int, default=10, help="which the learning rate falls over (%(default)s)")
@@ -274,11 +377,17 @@ def main(argv: list[str] | None = None) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     alone: dict[str, Any] = {} if "RANK" in os.environ else {"store": dist.HashStore(), "rank": 0, "world_size": 1}
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", **alone)
+    # flags are agreed on by gloo, so that no step waits for a GPU
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", **alone)
     try:
-        train(args, device)
+        with Interruption() as interruption:
+            train(args, device, interruption)
+        if interruption.received is not None:
+            name = signal.Signals(interruption.received).name
+            say(f"stopped by {name}: the same command continues with the next batch")
+            sys.exit(128 + interruption.received)
     except KeyboardInterrupt:
-        say("stopped: the same command goes on behind the last checkpoint")
+        say("stopped at once: the same command continues from the last checkpoint")
         sys.exit(130)
     except WdsFaceError as error:
         sys.exit(f"error: {error}")
