@@ -181,7 +181,7 @@ def interrupt(command: list[str], run: Path, number: signal.Signals, *, group: b
         os.killpg(process.pid, number)
     else:
         os.kill(process.pid, number)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=300)
     return process.returncode, said
 
 
