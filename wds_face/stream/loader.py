@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Literal, cast
 from weakref import ref
 
 from torch.utils.data import DataLoader, default_convert
 
 from wds_face.stream.counters import told
 from wds_face.stream.slots import Slots
+from wds_face.stream.wrappers import PreparedLoader, announced_by_fabric, is_prepared, refuse_ray_wrapper
 
 if TYPE_CHECKING:
     from wds_face.stream.stream import PKStream
@@ -28,10 +30,23 @@ class PKLoader(DataLoader[Any]):
 
     ``len`` is that of a whole epoch, also where one is resumed. An iteration begins with its first batch: an epoch that
     is set before that counts. Who says epochs to samplers only, as Lightning does, says them here too.
+
+    ``Accelerator.prepare`` returns the loader itself, which then places batches on the accelerator's device. Loaders
+    that accelerate or Ray Train would make anew around the stream, or that take batches ahead, are refused when they
+    are iterated.
     """
+
+    #: Accelerate leaves alone what is prepared already; it would shard the stream again.
+    _is_accelerate_prepared = True
+    #: ``Accelerator.save_state`` and ``load_state`` include the state of such a loader.
+    use_stateful_dataloader = True
 
     _done = 0
     _slots: Slots | None = None
+    #: How the epoch of the next iteration was chosen, if it was chosen since the last one began.
+    _chosen: Literal["set", "loaded"] | None = None
+    #: What Lightning Fabric's count of iterations lacks to the epoch.
+    _epoch_offset = 0
 
     def __init__(self, stream: PKStream, **options: Any) -> None:
         super().__init__(stream, **options)
@@ -54,10 +69,34 @@ class PKLoader(DataLoader[Any]):
 
     def set_epoch(self, epoch: int) -> None:
         """See :meth:`PKStream.set_epoch`."""
+        self._set_epoch(epoch)
+        self._chosen = "set"
+
+    def _set_epoch(self, epoch: int) -> None:
         before = self.stream.epoch
         self.stream.set_epoch(epoch)
         if epoch != before:
             self._done = 0
+
+    def _count_iterations(self, iterations: int) -> None:
+        """Choose the epoch of an iteration of which only the number in this process is known.
+
+        An epoch that was set or loaded since the last iteration stays, and those after it count on from there. A state
+        of the end of an epoch has nothing left of it: the next one begins.
+
+        Args:
+            iterations: Number of iterations before this one.
+        """
+        if self._chosen is None:
+            self._set_epoch(iterations + self._epoch_offset)
+            return
+        if self._chosen == "loaded" and self._batches_left() == 0:
+            self._set_epoch(self.stream.epoch + 1)
+        self._epoch_offset = self.stream.epoch - iterations
+
+    def _batches_left(self) -> int:
+        """Return the number of batches that an iteration has for this rank if it begins now."""
+        return self.stream.batches_from(self.stream.state_dict(0)["batch"])
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loop is: behind the batch that it was given last, whatever the workers have made ahead.
@@ -70,14 +109,28 @@ class PKLoader(DataLoader[Any]):
         """See :meth:`PKStream.load_state_dict`."""
         self.stream.load_state_dict(state)
         self._done = 0
+        self._chosen = "loaded"
 
     def stats(self) -> dict[str, int | float]:
         """See :meth:`PKStream.stats`."""
         return self.stream.stats()
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        refuse_ray_wrapper()
         self._done = 0
+        self._chosen = None
         self.stream.position.take()
+        left = self._batches_left()
+        prepared = PreparedLoader(self, left) if is_prepared(self) else None
+        if left == 0:
+            _log.warning(
+                "%s: the state is of the end of epoch %d, of which no batch is left: set_epoch(%d) begins the next one",
+                *(self.stream.store, self.stream.epoch, self.stream.epoch + 1),
+            )
+        with prepared or nullcontext():
+            yield from self._iterate(prepared)
+
+    def _iterate(self, prepared: PreparedLoader | None) -> Iterator[Any]:
         stream, add, clock = self.stream, self.stream.counters.add, time.perf_counter_ns
         epoch, before = stream.epoch, self.stats()
         began = asked = clock()  # starting workers is waiting for the first batch
@@ -93,6 +146,8 @@ class PKLoader(DataLoader[Any]):
             add("batches_taken")
             add("batches_ready", ready)
             self._done += 1
+            if prepared is not None:
+                batch = prepared.place(batch)
             yield batch
             del batch  # or its slot would stay taken until the next one is there
             asked = clock()
@@ -123,8 +178,13 @@ class _SetEpoch:
         self._loader = (lambda: None) if loader is None else ref(loader)
 
     def __call__(self, epoch: int) -> None:
-        if (loader := self._loader()) is not None:
-            loader.set_epoch(epoch)
+        loader = self._loader()
+        if loader is None:
+            return
+        if announced_by_fabric():
+            loader._count_iterations(epoch)
+        else:
+            loader._set_epoch(epoch)
 
     def __reduce__(self) -> Any:
         return _SetEpoch, ()  # a loader that is unpickled makes its own

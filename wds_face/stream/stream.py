@@ -35,6 +35,7 @@ from wds_face.stream.position import Position
 from wds_face.stream.replacement import Replacement
 from wds_face.stream.slots import AVAILABLE, Part, Room, Slots
 from wds_face.stream.stages import Collate, Compose, Plan, Read, Transform
+from wds_face.stream.wrappers import refuse_accelerate_wrapper
 from wds_face.transforms import Augmenter, Occlusion
 from wds_face.transforms.batch import BatchTransform
 from wds_face.transforms.checks import count
@@ -192,7 +193,11 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
 
     def __len__(self) -> int:
         """Batches of a whole epoch for this rank; every rank has as many."""
-        return ceil(self._batches / self.position.ranks[1])
+        return self.batches_from(0)
+
+    def batches_from(self, batch: int) -> int:
+        """Return the number of batches that this rank has in an epoch from *batch*, counted over all ranks, on."""
+        return ceil((self._batches - batch) / self.position.ranks[1])
 
     def slots(self, workers: int, each: int) -> Slots | None:
         """Shared memory for the batches of a loader's workers, so many of each; None where they take torch's way.
@@ -209,6 +214,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             return None
 
     def __iter__(self) -> Iterator[Any]:
+        refuse_accelerate_wrapper(self)
         for batch in super().__iter__():
             self.position.done += 1
             yield batch
