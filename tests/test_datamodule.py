@@ -18,6 +18,7 @@ import torch
 pytest.importorskip("lightning")
 
 from lightning.pytorch import LightningModule, Trainer
+from PIL import Image
 from torch.utils.data import DistributedSampler
 
 from tests.support import MakeFolder
@@ -29,6 +30,7 @@ from wds_face import (
     ImageFolder,
     MedicalMaskOcclusion,
     Options,
+    PKStream,
     RandomIdentitySampler,
     ToTensorWithMask,
     convert,
@@ -239,6 +241,101 @@ def test_what_goes_in_front(shards: Path) -> None:
     assert np.all(masks.flatten(1).min(1).values.numpy() == 0)
     assert data.val_dataloader() == []
     assert data.state_dict()["train"]["batch"] == 1
+
+
+def hparams(**more: Any) -> dict[str, Any]:
+    """What AdaFace's main.py passes: the defaults of its config.py, and what it adds."""
+    return {
+        "data_root": "", "train_data_path": "faces_emore/imgs", "val_data_path": "faces_emore", "use_mxrecord": False,
+        "train_data_subset": False, "swap_color_channel": False, "prefix": "default", "gpus": 1,
+        "distributed_backend": "ddp", "use_16bit": False, "epochs": 24, "seed": 42, "batch_size": 8, "lr": 0.1,
+        "lr_milestones": [8, 12, 14], "lr_gamma": 0.1, "num_workers": 0, "fast_dev_run": False, "evaluate": False,
+        "resume_from_checkpoint": "", "start_from_model_statedict": "", "use_wandb": False, "custom_num_class": -1,
+        "arch": "ir_18", "momentum": 0.9, "weight_decay": 1e-4, "head": "adaface", "m": 0.5, "h": 0.0, "s": 64.0,
+        "t_alpha": 0.01, "low_res_augmentation_prob": 0.0, "crop_augmentation_prob": 0.0,
+        "photometric_augmentation_prob": 0.0, "accumulate_grad_batches": 1, "test_run": False, "save_all_models": False,
+        "output_dir": None, "total_batch_size": 256,
+    } | more  # fmt: skip
+
+
+def test_the_hyperparameters_of_adaface_are_taken(
+    make_folder: MakeFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_folder({f"{i:02d}": 2 + i % 4 for i in range(13)}, "emore/imgs")
+    oaml = {"k_nearest": 32, "niqab_data_path": "", "occlusion_loss_weight": 0.1, "use_occlusion_weighting": False}
+    data = DataModule(**hparams(data_root=tmp_path, train_data_path="emore", val_data_path=None, **oaml))
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith("DataModule ignores what is not about data: accumulate_grad_batches, arch, custom_num_class")
+    assert "use_wandb, weight_decay; swap_color_channel=False gives RGB here, the opposite of AdaFace and OAML" in line
+    images, labels, masks = next(iter(data.train_dataloader()))
+    assert (images.shape, labels.shape, masks.shape) == ((8, 3, 24, 24), (8,), (8, 1, 24, 24))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'batchsize'"):
+        DataModule(**hparams(batchsize=3))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'lane'"):
+        DataModule("shards", lane=3)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_adaface_on_folders(make_folder: MakeFolder, tmp_path: Path, swapped: bool) -> None:
+    """Every image once, without a mask, in the channels that AdaFace's own lines give."""
+    folder = make_folder({f"{i:02d}": 2 + i % 4 for i in range(13)}, "emore/imgs")
+    wanted = set()
+    for file in folder.glob("*/*.jpg"):
+        sample = Image.open(file).convert("RGB")
+        sample = Image.fromarray(np.asarray(sample)[:, :, ::-1])  # as in its dataset/image_folder_dataset.py
+        if swapped:
+            sample = Image.fromarray(np.asarray(sample)[:, :, ::-1])
+        wanted.add(np.asarray(sample).transpose(2, 0, 1).tobytes())
+    data = DataModule.adaface(
+        **hparams(data_root=tmp_path, train_data_path="emore", val_data_path=None, swap_color_channel=swapped), flip=0.0
+    )
+    assert data.channels == ("rgb" if swapped else "bgr")
+    batches = list(data.train_dataloader())
+    assert {len(batch) for batch in batches} == {2}, "images and labels, no masks"
+    images = torch.cat([batch[0] for batch in batches])
+    assert len(images) == len(list(folder.glob("*/*.jpg"))) > 13
+    assert {pixels(image) for image in images} == wanted
+    sampler: Any = data.train_dataloader().sampler
+    assert isinstance(sampler, DistributedSampler), "so that Lightning puts none of its own"
+    first = list(sampler)
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+
+
+def pixels(image: torch.Tensor) -> bytes:
+    """The bytes that were normalised to [-1, 1]."""
+    return (image * 127.5 + 127.5).round().to(torch.uint8).numpy().tobytes()
+
+
+def test_adaface_on_shards(shards: Path, caplog: pytest.LogCaptureFixture) -> None:
+    given = hparams(val_data_path=None, train_data_path="faces_emore")
+    options: dict[str, Any] = {"flip": 0.0, "output": "uint8"}
+    bgr = DataModule.adaface(shards, **given, **options)
+    assert "reads" in caplog.text
+    assert "ignores train_data_path" in caplog.text
+    loader = bgr.train_dataloader()
+    batches = list(loader)
+    assert {len(batch) for batch in batches} == {2}
+    assert all(len(set(labels.tolist())) == len(labels) for _, labels in batches)
+    seen = {image.numpy().tobytes() for images, _ in batches for image in images}
+    rgb = DataModule.adaface(shards, **{**given, "swap_color_channel": True}, **options)
+    other = {image.flip(0).numpy().tobytes() for images, _ in rgb.train_dataloader() for image in images}
+    assert seen == other
+    assert {image.flip(0).numpy().tobytes() for images, _ in batches for image in images} != seen
+    stream = loader.dataset
+    assert isinstance(stream, PKStream)
+    assert stream.summary()["images"] <= sum(len(labels) for _, labels in batches)
+
+
+def test_what_adaface_does_where_nothing_is_given(shards: Path) -> None:
+    data = DataModule.adaface(shards, batch_size=8, num_workers=0)
+    assert data.augmenter is not None
+    probabilities = (data.augmenter.crop_prob, data.augmenter.photometric_prob, data.augmenter.low_res_prob)
+    assert probabilities == (0.2, 0.2, 0.2)
+    assert (data.augmenter.jitter, data.flip, data.occlusion, data.num_instances) == (0.5, 0.5, None, 1)
+    assert data.seed == 42
+    with pytest.raises(ValueError, match="two names of one thing"):
+        DataModule.adaface(shards, channels="rgb", swap_color_channel=False)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from torch import distributed
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision.transforms import Compose, Normalize, RandomHorizontalFlip
 
+from wds_face.adaface import adaface_arguments, stream_options
 from wds_face.datasets import AugmentRecordDataset, CustomImageFolderDataset, RandomIdentitySampler
 from wds_face.datasets.preparation import choose_augmenter
 from wds_face.errors import WdsFaceError
@@ -60,6 +61,9 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
     What differs from the text it follows: the medical masks are placed for faces on ArcFace's template, which MS1MV2,
     Glint360K and WebFace have; nothing is mapped for writing; validation needs no ``concat_validation_memfile``.
 
+    ``DataModule(**hparams)`` takes what AdaFace's and OAML's ``main.py`` pass; what is not about data is ignored, and
+    one line of the log names it. Mind that ``swap_color_channel`` means the opposite there: see :meth:`adaface`.
+
     Args:
         shards: folder or URL of a data set that ``wds-face convert`` made. Without it images come from
             *train_data_path*: a ``.rec`` with *use_mxrecord*, else folders, in ``imgs`` there if there is such a one.
@@ -77,7 +81,7 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
         flip: how likely an image is to be flipped left to right.
         transform: of a PIL image, in place of occlusion and flip; with shards of the augmenter too.
         channels: ``"rgb"`` or ``"bgr"``: of training images, and what the validation sets must have.
-        swap_color_channel: True says ``"bgr"``.
+        swap_color_channel: True says ``"bgr"``. In AdaFace and OAML it is False that trains on BGR.
         use_mxrecord: see *shards*.
         train_data_subset: False: what is trained on is chosen when it is converted, or by *min_images*.
         output_dir: of image folders and records: the first sample is saved in ``training_samples/`` there.
@@ -87,6 +91,7 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
 
     Raises:
         ValueError: arguments that contradict each other.
+        TypeError: an argument that neither this, a PKStream, AdaFace nor OAML has.
         WdsFaceError: by the hooks, where data are missing, damaged, or of other channels.
     """
 
@@ -126,6 +131,7 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
             raise ValueError(
                 "train_data_subset: convert the images that are wanted, or leave identities out by min_images"
             )
+        stream = stream_options(stream, swap_color_channel)
         if shards is None and stream:
             raise ValueError(f"{', '.join(stream)}: for shards only")
         if swap_color_channel is not None and channels not in (None, "bgr" if swap_color_channel else "rgb"):
@@ -153,6 +159,36 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
         self.val_dataset: FiveValidationDataset | None = None
         self._loader: PKLoader | None = None
         self._state: dict[str, Any] | None = None
+        self._shuffle_images = False
+
+    @classmethod
+    def adaface(cls, shards: str | os.PathLike[str] | None = None, **hparams: Any) -> DataModule:
+        """Make a DataModule that trains as AdaFace does, from the hyperparameters of its ``main.py``.
+
+        That is on BGR images, all of them once in an epoch in random order (K = 1), without occlusion, flipped half of
+        the time, and augmented as its scripts say: crop, low resolution and photometric changes with probability 0.2
+        each, brightness, contrast and saturation by up to 0.5. *hparams* override each of these.
+
+        ``swap_color_channel`` has AdaFace's meaning here: images are reversed to BGR, and with True reversed again, so
+        that BGR comes of files that hold BGR.
+
+        Unlike AdaFace, a batch of shards holds no identity twice, and its last batch of an epoch is filled; a crop is
+        resized to the whole image, where AdaFace leaves black around it (see :class:`~wds_face.Augmenter`).
+
+        After https://github.com/mk-minchul/AdaFace/tree/c60eaa786a42c03444f3df7096dbaf9d57ae010d: ``data.py``,
+        ``dataset/image_folder_dataset.py``, ``dataset/augmenter.py`` and ``scripts/run_ir101_ms1mv2.sh``.
+
+        Args:
+            shards: Folder or URL of a data set that ``wds-face convert`` made, in place of *train_data_path*.
+            hparams: AdaFace's hyperparameters and arguments of :class:`DataModule`.
+
+        Raises:
+            ValueError: Both *channels* and *swap_color_channel* are given, or arguments contradict each other.
+            TypeError: An argument that neither a DataModule, a PKStream nor AdaFace has.
+        """
+        data = cls(shards, **adaface_arguments(shards, hparams))
+        data._shuffle_images = data.num_instances == 1
+        return data
 
     @property
     def num_classes(self) -> int:
@@ -188,8 +224,14 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
                 self._loader.load_state_dict(self._state)
                 self._state = None
             return self._loader
-        sampler = RandomIdentitySampler(self.train_dataset, self.num_instances, seed=self.seed)
         size = self.batch_size // self.num_instances * self.num_instances
+        if self._shuffle_images:
+            ranks = _ranks()
+            sampler: Any = DistributedSampler(
+                cast("Dataset[Any]", self.train_dataset), num_replicas=ranks[1], rank=ranks[0], seed=self.seed
+            )
+        else:
+            sampler = RandomIdentitySampler(self.train_dataset, self.num_instances, seed=self.seed)
         return DataLoader(cast("Dataset[Any]", self.train_dataset), batch_size=size, sampler=sampler, **options)
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
@@ -251,6 +293,13 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
         if self.use_mxrecord:
             return AugmentRecordDataset(root, transform, **options)
         return CustomImageFolderDataset(root / "imgs" if (root / "imgs").is_dir() else root, transform, **options)
+
+
+def _ranks() -> tuple[int, int]:
+    """Return the rank of this process and the number of ranks."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
 
 
 def _medical(channels: Channels) -> Occlusion:

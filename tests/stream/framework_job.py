@@ -89,7 +89,7 @@ def accelerate_over_the_stream(job: dict[str, Any]) -> None:
 
     dispatch = DataLoaderConfiguration(dispatch_batches=job["dispatch"])
     accelerator = Accelerator(cpu=True, dataloader_config=dispatch)
-    plain = torch.utils.data.DataLoader(make_stream(job), batch_size=None, num_workers=job["workers"])
+    plain = torch.utils.data.DataLoader(make_stream(job), batch_size=job["batch_size"], num_workers=job["workers"])
     trace = Trace(job, accelerator.process_index)
     for batch in accelerator.prepare(plain):
         trace.write(0, batch)

@@ -114,12 +114,14 @@ def test_accelerate(shards: str, whole: list[list[list[str]]], tmp_path: Path, w
     assert synced == [step % 2 == 1 or step == length - 1 for step in range(length)], "the end of an epoch steps"
 
 
-@pytest.mark.parametrize(("dispatch", "workers"), [(None, 0), (False, 1)])
+@pytest.mark.parametrize(("dispatch", "batch_size", "workers"), [(None, None, 0), (False, 1, 1)])
 def test_accelerate_over_the_stream_itself_is_refused(
-    shards: str, tmp_path: Path, dispatch: bool | None, workers: int
+    shards: str, tmp_path: Path, dispatch: bool | None, batch_size: int | None, workers: int
 ) -> None:
+    """By accelerate's dispatcher, which is its default for streams, and by its `IterableDatasetShard`."""
     pytest.importorskip("accelerate")
-    said = refused([{"kind": "accelerate_over_the_stream", "dispatch": dispatch, "workers": workers}], shards, tmp_path)
+    job = {"kind": "accelerate_over_the_stream", "dispatch": dispatch, "batch_size": batch_size, "workers": workers}
+    said = refused([job], shards, tmp_path)
     assert "give accelerator.prepare the loader that stream.loader() makes" in said, said[-3000:]
 
 
