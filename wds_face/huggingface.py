@@ -57,7 +57,8 @@ class LoaderStateCallback(TrainerCallback, ExportableState):  # type: ignore[mis
             )
         loader.load_state_dict(saved)
         accumulated = args.gradient_accumulation_steps
-        if len(loader) % accumulated and saved["batch"] > 0:
+        in_the_middle = 0 < loader.stream.batches_from(saved["batch"]) < len(loader)
+        if in_the_middle and len(loader) % accumulated:
             raise WdsFaceError(
                 f"gradient_accumulation_steps={accumulated} does not divide the {len(loader)} batches of an epoch, "
                 "which the trainer then cannot resume in its middle: choose one that does, or resume from a "

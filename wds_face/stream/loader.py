@@ -165,10 +165,12 @@ class PKLoader(DataLoader[Any]):
             # Batches that wait, one that is made, and some that the training loop has not let go of.
             self._slots = stream.slots(self.num_workers, cast("int", self.prefetch_factor) + 1 + _KEPT)
         stream.room.slots = self._slots
+        stream.in_own_loader = True
         try:
             return super().__iter__()
         finally:
             stream.room.slots = None
+            stream.in_own_loader = False
 
 
 class _SetEpoch:

@@ -100,6 +100,9 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         ValueError: an argument is out of its range, or *transform* comes with what it replaces.
     """
 
+    #: Whether a :class:`~wds_face.stream.PKLoader` is about to iterate the stream or to start workers that do.
+    in_own_loader = False
+
     def __init__(
         self,
         url: str | os.PathLike[str],
@@ -214,8 +217,12 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             return None
 
     def __iter__(self) -> Iterator[Any]:
-        refuse_accelerate_wrapper(self)
-        for batch in super().__iter__():
+        if not self.in_own_loader:
+            refuse_accelerate_wrapper(self)
+        return self._count(super().__iter__())
+
+    def _count(self, batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
             self.position.done += 1
             yield batch
 
