@@ -24,6 +24,7 @@ class PlainServer(ThreadingHTTPServer):
         tells: whether answers have an ETag.
         password: as ``user:password``, if one is asked for.
         refuses: answers 403 to what it is asked for from now on.
+        elsewhere: the URL of another server's root; requests are redirected to it.
         cut: after so many bytes of the body of a range it breaks off, and refuses.
         requests: how often each file was asked for.
     """
@@ -33,7 +34,7 @@ class PlainServer(ThreadingHTTPServer):
     def __init__(self, folder: Path, *, ranges: bool = True, tells: bool = True, password: str = "") -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder, self.ranges, self.tells, self.password = folder, ranges, tells, password
-        self.refuses, self.cut = False, 0
+        self.refuses, self.cut, self.elsewhere = False, 0, ""
         self.requests: Counter[str] = Counter()
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -70,6 +71,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._end(401)
         if server.refuses:
             return self._end(403)
+        if server.elsewhere:
+            return self._end(302, {"Location": f"{server.elsewhere}/{path}"})
         if not (server.folder / path).is_file():
             return self._end(404)
         data = (server.folder / path).read_bytes()

@@ -192,6 +192,8 @@ class RemoteStore(Store):
                 cause = behind_missing(error)
                 if isinstance(cause, PermissionError):  # what many servers say of a file that is not there
                     raise error from None
+                if type(cause).__name__ == "TooManyRedirects":
+                    raise DatasetError(f"{self}/{name}: its redirections have no end") from None
                 raise cause from None
 
         return self._try(f"asking for {name}", lambda: within(self.patience.stall, info))
