@@ -152,7 +152,7 @@ def test_killed_and_gone_on_with(
     *, bucket: Bucket, scattered: Path, tmp_path: Path, spool: Path, fault_proxy: Proxies, expected: dict[str, str]
 ) -> None:
     url = upload(bucket, scattered)
-    proxy = fault_proxy(bucket.server, bandwidth=20_000.0)
+    proxy = fault_proxy(bucket.server, bandwidth=10_000.0)
     options = through(bucket, proxy)
     arguments = [sys.executable, "-m", "wds_face", "convert", "webdataset", url, str(tmp_path / "out")]
     arguments += ["--shard-size", "9000", "--workers", "2"]
@@ -163,7 +163,7 @@ def test_killed_and_gone_on_with(
         "AWS_ENDPOINT_URL": options["endpoint_url"],
     }
     process = subprocess.Popen(arguments, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
-    while not list(spool.glob("wds-face-spool-*/*.part")):
+    while not [path for path in spool.glob("wds-face-spool-*/*") if len(path.name) == 40]:  # the first of three copies
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
