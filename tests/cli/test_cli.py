@@ -115,7 +115,7 @@ def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
         (["convert", "imagefolder", "{tmp}/none", "{tmp}/out"], 1, "none is not there: give the folder"),
         (["convert", "recordio", "{tmp}/none", "{tmp}/out"], 1, "give a .rec file"),
         (["convert", "webdataset", "{tmp}", "{tmp}/out"], 1, "holds no .tar files"),
-        (["convert", "webdataset", "{tmp}", "{tmp}/out", "--label-from", "x"], 1, "it must be auto, cls, json"),
+        (["convert", "webdataset", "{tmp}", "{tmp}/out", "--label-from", "json:"], 1, "it must be auto, cls, json"),
         (["convert", "imagefolder", "{faces}", "nonsense://x/y"], 1, "nonsense"),
         (["convert", "imagefolder", "{faces}", "/proc/out"], 1, "/proc/out"),
         (["convert", "imagefolder", "{faces}", "{faces}/out"], 1, "within the source"),

@@ -234,8 +234,25 @@ def test_subsets_and_concatenations() -> None:
     assert {tuple(sorted(g)) for g in groups(RandomIdentitySampler(Subset(whole, [5, 0, 1, 4]), 2))} == {(0, 3), (1, 2)}
     nested = Subset(Subset(whole, torch.tensor([5, 4, 3, 2])), range(1, 3))  # type: ignore[arg-type]
     assert {tuple(sorted(g)) for g in groups(RandomIdentitySampler(nested, 1))} == {(0,), (1,)}
-    both = ConcatDataset([Subset(whole, [0, 4]), Unreadable(torch.tensor([2, 7]))])
-    assert {tuple(sorted(g)) for g in groups(RandomIdentitySampler(both, 2))} == {(0, 0), (1, 2), (3, 3)}
+    both = ConcatDataset([Subset(whole, [0, 4]), Unreadable(torch.tensor([3, 7])), Subset(whole, [5])])
+    assert {tuple(sorted(g)) for g in groups(RandomIdentitySampler(both, 2))} == {(0, 0), (1, 4), (2, 2), (3, 3)}
+
+
+@pytest.mark.parametrize("second", [[2, 3, 3], torch.tensor([7, 2]), ["a", "2"]])
+def test_labels_of_different_data_sets_are_not_merged(second: Any) -> None:
+    """Label 2 of one data set is another person than label 2 of the next."""
+    first = Unreadable(["2", "b"] if isinstance(second, list) and second[0] == "a" else [0, 0, 1, 1, 2, 2])
+    for parts in ([first, Unreadable(second)], [Subset(first, range(2)), ConcatDataset([Unreadable(second), first])]):
+        with pytest.raises(ValueError, match=r"1 labels \(2, …\) are in two data sets of the ConcatDataset") as error:
+            RandomIdentitySampler(ConcatDataset(parts), 2)
+        assert "pass the list of labels" in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_labels_given_for_a_concatenation() -> None:
+    """The remedy: the sampler takes labels as they are given."""
+    labels = np.concatenate([[0, 0, 1, 1], np.array([0, 0, 1, 1]) + 2])
+    assert {tuple(sorted(g)) for g in groups(RandomIdentitySampler(labels, 2))} == {(0, 1), (2, 3), (4, 5), (6, 7)}
 
 
 def test_no_labels_without_images() -> None:

@@ -8,7 +8,8 @@ import pytest
 import webdataset as wds
 
 from tests.support import sums
-from wds_face import DatasetError, ImageFolder, Index, Options, SourceError, adopt, convert, verify
+from wds_face import DatasetError, ImageFolder, Index, Options, PKStream, SourceError, adopt, convert, verify
+from wds_face.shards.index import CLASSES, write_index
 
 Sample = tuple[str, dict[str, object]]
 
@@ -54,6 +55,56 @@ def test_labels_in_json(tmp_path: Path, jpegs: list[bytes]) -> None:
     write(tmp_path / "s" / "a.tar", [(f"{i}", {"jpg": jpegs[i], "json": {"label": i // 2}}) for i in range(6)])
     assert adopt(tmp_path / "s", workers=1).identities["images"].tolist() == [2, 2, 2]
     assert verify(tmp_path / "s") == []
+
+
+@pytest.mark.parametrize(
+    ("label_from", "kind", "recorded"),
+    [("auto", "cls", "cls"), ("txt", "txt", "txt"), ("json:a.b", "json", "json:a.b"), ("key:^([0-9]+)-", "txt", None)],
+)
+def test_the_label_rule_is_recorded_and_read_again(
+    tmp_path: Path, jpegs: list[bytes], label_from: str, kind: str, recorded: str | None
+) -> None:
+    samples: list[Sample] = []
+    for i in range(6):
+        label = {"a": {"b": i // 2}} if kind == "json" else str(i // 2)
+        samples.append((f"{i // 2}-{i}", {"jpg": jpegs[i], kind: label}))
+    write(tmp_path / "s" / "a.tar", samples)
+    assert adopt(tmp_path / "s", label_from=label_from, workers=1).labels == (recorded or label_from)
+    assert verify(tmp_path / "s", deep=True) == []
+    stream = PKStream(tmp_path / "s", p=3, k=2)
+    assert all(sorted(labels.tolist()) == [0, 0, 1, 1, 2, 2] for _, labels in stream.loader())
+
+
+def test_what_is_ambiguous_gets_no_index(tmp_path: Path, jpegs: list[bytes]) -> None:
+    write(tmp_path / "s" / "a.tar", [(f"0/{i}", {"jpg": jpegs[i], "json": {"id": i}}) for i in range(3)])
+    with pytest.raises(SourceError, match=r"all 3 samples would be one person, '0'.*--label-from key"):
+        adopt(tmp_path / "s", workers=1)
+    write(tmp_path / "t" / "a.tar", [(f"{i}", {"image.jpg": jpegs[i], "cls": i}) for i in range(3)])
+    with pytest.raises(
+        DatasetError, match=r"images are \.image\.jpg members, which only `wds-face convert webdataset`"
+    ):
+        adopt(tmp_path / "t", workers=1)
+
+
+@pytest.mark.parametrize("labels", ["auto", "cls", "key", "json", "json:who"])
+def test_label_rules_that_older_versions_recorded(tmp_path: Path, jpegs: list[bytes], labels: str) -> None:
+    """``json`` meant any of four fields, ``id`` among them, and ``key`` what stands before the last dash, too."""
+    field = "who" if labels == "json:who" else "id"
+    members: dict[str, object] = {"cls": 0} if labels in ("cls", "auto") else {"json": {field: 0}}
+    name = "cls" if labels in ("cls", "auto") else f"json:{field}"
+    samples: list[Sample] = [(f"{i // 3}-{i}", {"jpg": jpegs[i], **_numbered(members, i // 3)}) for i in range(6)]
+    write(tmp_path / "s" / "a.tar", samples)
+    index = adopt(tmp_path / "s", label_from=name, workers=1)
+    tables = {CLASSES: index.store.read(CLASSES)}
+    write_index(index.store, index.shards, index.identities, tables, {"options": {"labels": labels}})
+    assert Index.open(tmp_path / "s").labels == labels
+    assert verify(tmp_path / "s") == []
+    assert next(iter(PKStream(tmp_path / "s", p=2, k=3).loader()))[1].unique().tolist() == [0, 1]
+
+
+def _numbered(members: dict[str, object], label: int) -> dict[str, object]:
+    """The members with this label."""
+    return {name: dict.fromkeys(value, label) if isinstance(value, dict) else label for name, value in members.items()}
 
 
 @pytest.mark.parametrize(

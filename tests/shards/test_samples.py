@@ -8,6 +8,7 @@ import tarfile
 import pytest
 
 from wds_face.errors import TarError, WdsFaceError
+from wds_face.shards.label_choice import propose
 from wds_face.shards.samples import SampleReader
 
 
@@ -27,8 +28,8 @@ def identities(view: memoryview, label_from: str = "auto") -> list[str]:
 
 def test_label_in_cls() -> None:
     view = shard(("a/1.jpg", b"x"), ("a/1.cls", b"007"), ("b.cls", b" 12\n"), ("b.jpg", b"y"))
-    first, second = SampleReader().read(view)
-    assert (first.key, first.identity, first.extension, first.problem) == ("a/1", "7", "jpg", "")
+    first, second = SampleReader("cls").read(view)
+    assert (first.key, first.identity, first.extension, first.problem) == ("a/1", "007", "jpg", "")
     assert (second.key, second.identity) == ("b", "12")
     assert first.image is not None
     assert bytes(view[first.image.data :][:1]) == b"x"
@@ -68,12 +69,15 @@ def test_label_in_the_key(name: str, expected: str) -> None:
     assert identities(shard((name, b"x"))) == [expected]
 
 
-def test_auto_is_decided_by_the_first_sample_with_an_image() -> None:
-    reader = SampleReader()
-    view = shard(("n/readme.txt", b""), ("a/1.jpg", b"x"), ("a/1.json", b'{"label": 1}'), ("b/2.jpg", b"y"))
-    found = list(reader.read(view))
-    assert reader.label_from == "json"
-    assert [sample.problem for sample in found] == ["no image", "", "no identity (looked for in json)"]
+def test_auto_is_decided_once_for_all_samples() -> None:
+    view = shard(("n/readme.txt", b""), ("a/1.jpg", b"x"), ("b/2.jpg", b"y"), ("b/2.json", b'{"label": 1}'))
+    reading = propose("here", ["a.tar"], lambda _: view)
+    assert reading.rule.spec == "json:label"
+    assert [sample.problem for sample in reading.reader().read(view)] == [
+        "no image",
+        "no identity (looked for in json:label)",
+        "",
+    ]
 
 
 def test_a_key_that_comes_twice_is_a_problem_wherever_it_comes() -> None:
@@ -103,26 +107,26 @@ def test_what_came_before_a_cut_is_read() -> None:
 
 def test_runs() -> None:
     view = shard(("1/1.jpg", b""), ("1/2.jpg", b""), ("2/1.jpg", b""), ("1/3.jpg", b""), ("1/3.txt", b""))
-    runs, problems = SampleReader().runs(view)
+    runs, problems = SampleReader("key").runs(view)
     assert [(run.label, run.images, run.offset, run.nbytes) for run in runs] == [
         (1, 2, 0, 1024),
         (2, 1, 1024, 512),
         (1, 1, 1536, 1024),
     ]
     assert problems == []
-    assert SampleReader().runs(shard(("ann/1.jpg", b"")))[0][0].label == -1
-    assert SampleReader().runs(shard(("x.txt", b"")))[1] == ["x: no image"]
+    assert SampleReader("key").runs(shard(("ann/1.jpg", b"")))[0][0].label == -1
+    assert SampleReader("key").runs(shard(("x.txt", b"")))[1] == ["x: no image"]
 
 
 def test_an_unknown_place_is_refused() -> None:
     with pytest.raises(WdsFaceError, match="label-from"):
-        SampleReader("jsonl")
+        SampleReader("a/b")
 
 
 def test_a_label_of_thousands_of_digits_is_a_name() -> None:
-    (sample,) = SampleReader().read(shard(("1.jpg", b"x"), ("1.cls", b"7" * 5000)))
+    (sample,) = SampleReader("cls").read(shard(("1.jpg", b"x"), ("1.cls", b"7" * 5000)))
     assert sample.identity == "7" * 5000
-    assert SampleReader().runs(shard(("1.jpg", b"x"), ("1.cls", b"7" * 5000)))[0][0].label == -1
+    assert SampleReader("cls").runs(shard(("1.jpg", b"x"), ("1.cls", b"7" * 5000)))[0][0].label == -1
 
 
 def test_further_images_are_named() -> None:

@@ -190,7 +190,7 @@ def test_nothing_that_can_be_used(tmp_path: Path) -> None:
 
 def test_a_place_for_labels_that_is_unknown() -> None:
     with pytest.raises(WdsFaceError, match="label-from"):
-        WebDataset("x", label_from="xml")
+        WebDataset("x", label_from="x m l")
 
 
 FEW_FILES = """

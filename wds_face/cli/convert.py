@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from wds_face.cli.engine import engine_options, full, open_executor
+from wds_face.cli.options import label_option
 from wds_face.cli.units import Bytes
 from wds_face.cli.validation import validation
 from wds_face.location import shown
@@ -89,8 +90,14 @@ def recordio(src: str, dest: str, **options: Any) -> None:
 @convert.command()
 @click.argument("src")
 @click.argument("dest")
-@click.option("--label-from", default="auto", show_default=True, metavar="WHERE",
-              help="Where the identity of a sample is: cls, json, json:FIELD, key, or auto.")  # fmt: skip
+@label_option
+@click.option(
+    "--image-from",
+    default="",
+    metavar="EXT",
+    help="Extension of the image, if samples have several, or one of two parts: image.jpg.",
+)
+@click.option("--dots-in-keys", is_flag=True, help="File names have dots: the key ends at the last one.")
 @click.option(
     "--spool-dir",
     type=click.Path(file_okay=False),
@@ -106,20 +113,38 @@ def recordio(src: str, dest: str, **options: Any) -> None:
 )
 @_options
 def webdataset(
-    src: str, dest: str, label_from: str, spool_dir: str | None, spool_size: int | None, **options: Any
+    src: str,
+    dest: str,
+    *,
+    label_from: str,
+    image_from: str,
+    dots_in_keys: bool,
+    spool_dir: str | None,
+    spool_size: int | None,
+    **options: Any,
 ) -> None:
     """WebDataset shards of any maker, in any order: regrouped by identity.
 
     SRC is a folder of shards, with or without folders in it, a shard, or a pattern with braces or wildcards in any part
     of the path, in quotes. Shards are .tar, .tar.gz, .tar.bz2, .tar.xz and .tar.zst files (and .tgz, .tbz2, .txz).
+    Where identities come from is decided once for all shards and printed; what is ambiguous is refused with the option
+    that decides.
 
     \b
     Examples:
       wds-face convert webdataset old-shards/ shards/
       wds-face convert webdataset 'old/{a,b}/faces-{000000..000123}.tar.gz' shards/ --label-from json:person
       wds-face convert webdataset 'hf://datasets/user/faces/data/train-*.tar' shards/ --spool-dir /local
+      wds-face convert webdataset old-shards/ shards/ --label-from 'key:^([^/]+)/'
     """
-    source = partial(WebDataset, label_from=label_from, spool_dir=spool_dir, spool_size=spool_size)
+    source = partial(
+        WebDataset,
+        label_from=label_from,
+        image_from=image_from,
+        dots_in_keys=dots_in_keys,
+        spool_dir=spool_dir,
+        spool_size=spool_size,
+    )
     _convert(source, src, dest, **options)
 
 
@@ -156,6 +181,8 @@ def _convert(
             f"{images.sum():,} images ({size(int(nbytes.sum()))}) into {len(plan.shards):,} shards; "
             f"{len(plan.inventory.skipped):,} items would be left out"
         )
+        for note in plan.inventory.notes:
+            click.echo(f"note: {note}")
         _list_some([f"{skipped.item}: {skipped.reason}" for skipped in plan.inventory.skipped])
         return
     begin = time.monotonic()

@@ -9,14 +9,14 @@ from typing import Any
 import click
 
 from wds_face.cli.engine import engine_options, full, open_executor
+from wds_face.cli.options import label_option
 from wds_face.location import shown
 from wds_face.units import size
 
 
 @click.command(short_help="Write an index beside shards made elsewhere.")
 @click.argument("url")
-@click.option("--label-from", default="auto", show_default=True, metavar="WHERE",
-              help="Where the label of a sample is: cls, json, json:FIELD, key, or auto.")  # fmt: skip
+@label_option
 @click.option("--overwrite", is_flag=True, help="Replace an index that is there.")
 @engine_options
 def index(url: str, *, label_from: str, overwrite: bool, engine: str, address: str | None, workers: int | None) -> None:
@@ -37,6 +37,7 @@ def index(url: str, *, label_from: str, overwrite: bool, engine: str, address: s
     click.echo(
         f"{made.store}: {len(made.identities):,} identities, {made.images:,} images, {len(made.shards):,} shards"
     )
+    click.echo(f"note: labels from {made.labels}")
 
 
 @click.command(short_help="Check every file against the index, to the bit.")

@@ -34,6 +34,15 @@ as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print the results as JSON, and nothing else, to standard output."
 )
 sets = click.option("--names", metavar="A,B", help="Only these validation sets [default: all that are there].")
+label_option = click.option(
+    "--label-from",
+    default="auto",
+    show_default=True,
+    metavar="WHERE",
+    help="Where the label of a sample is: cls, txt or another member's extension; json:FIELD or json:FIELD.FIELD; "
+    "key, the folder of the key; 'key:REGEX', a group in the key. :text, :number, :int (binary) or :hex may follow, as "
+    "in cls:number. auto takes cls, else a field of .json, else key, and refuses what is ambiguous.",
+)
 
 
 def output(default: str, help: str) -> Any:  # noqa: A002 (as click calls it)

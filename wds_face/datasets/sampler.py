@@ -34,7 +34,8 @@ class RandomIdentitySampler(DistributedSampler[int]):
 
     Args:
         data_source: a data set with ``targets`` (list, array or tensor: a label for each image), a ``Subset`` or
-            ``ConcatDataset`` of such, or the labels themselves.
+            ``ConcatDataset`` of such, or the labels themselves. Different data sets in a ``ConcatDataset`` must not
+            have labels in common: label 3 of one is not label 3 of the other.
         num_instances: images of each identity, k.
         seed: of all choices, together with the epoch.
         num_replicas: processes that share a pass; those of ``torch.distributed`` by default, 1 without it.
@@ -43,7 +44,8 @@ class RandomIdentitySampler(DistributedSampler[int]):
 
     Raises:
         TypeError: the labels cannot be had without reading images, or are not one number or string each.
-        ValueError: no labels, labels that are not as many as the images, or an argument out of its range.
+        ValueError: no labels, labels that are not as many as the images, labels that several data sets of a
+            ``ConcatDataset`` have in common, or an argument out of its range.
     """
 
     def __init__(
@@ -157,13 +159,51 @@ def _labels(source: Any) -> Array:
     if isinstance(source, Subset):
         return _labels(source.dataset)[np.asarray(source.indices, np.int64)]
     if isinstance(source, ConcatDataset):
-        return np.concatenate([_labels(part) for part in source.datasets])
+        parts = [(part, _labels(part)) for part in _parts(source)]
+        _refuse_common_labels(parts)
+        return np.concatenate([labels for _, labels in parts])
     if isinstance(source, (str, bytes, Dataset)) or not (isinstance(source, Sequence) or hasattr(source, "__array__")):
         raise TypeError(
             f"{type(source).__name__} has no targets, and images are not read for their labels: "
             "give it targets, a label for each image, or pass the list of labels"
         )
     return _column(source, "the labels")
+
+
+def _parts(source: Any) -> Iterator[Any]:
+    """Yield the data sets of a ``ConcatDataset``, and of those within it, in order."""
+    if not isinstance(source, ConcatDataset):
+        yield source
+        return
+    for part in source.datasets:
+        yield from _parts(part)
+
+
+def _refuse_common_labels(parts: Sequence[tuple[Any, Array]]) -> None:
+    """Refuse different data sets that have a label in common; subsets of one data set may.
+
+    Raises:
+        ValueError: two have; the message names the label.
+    """
+    by_origin: dict[int, tuple[str, list[Array]]] = {}
+    for part, labels in parts:
+        origin = part
+        while isinstance(origin, Subset):
+            origin = origin.dataset
+        _, of_origin = by_origin.setdefault(id(origin), (type(origin).__name__, []))
+        of_origin.append(labels)
+    seen: list[tuple[str, Array]] = []
+    for name, of_origin in by_origin.values():
+        own = np.unique(np.concatenate(of_origin))
+        for other_name, others in seen:
+            common = np.intersect1d(own, others)
+            if len(common):
+                raise ValueError(
+                    f"{len(common)} labels ({common[0]}, …) are in two data sets of the ConcatDataset ({other_name}, "
+                    f"{name}), where they are different people: give each data set labels of its own, for example by a "
+                    "target_transform that adds the number of labels before it, and pass the list of labels"
+                )
+        seen.append((name, own))
 
 
 def _column(values: Any, name: str) -> Array:

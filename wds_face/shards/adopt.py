@@ -17,11 +17,13 @@ from wds_face.progress import bar
 from wds_face.shards.checksums import CHECKSUMS, checksum, dump_checksums
 from wds_face.shards.classes import read_classes, write_classes
 from wds_face.shards.compression import HEAD, recognize
-from wds_face.shards.find import find_label, find_shards
+from wds_face.shards.find import find_shards
 from wds_face.shards.index import CLASSES, IDENTITY, MANIFEST, Index, Shard, write_index
+from wds_face.shards.label_check import LabelCheck
+from wds_face.shards.label_choice import Reading, propose
+from wds_face.shards.label_evidence import Evidence
 from wds_face.shards.names import compression_of
-from wds_face.shards.samples import Run, SampleReader
-from wds_face.shards.spool import Spool
+from wds_face.shards.samples import Run
 from wds_face.storage import Store
 from wds_face.version import __version__
 
@@ -30,7 +32,7 @@ from wds_face.version import __version__
 class _Look:
     store: Store
     name: str
-    label_from: str
+    reading: Reading
 
 
 def adopt(
@@ -49,7 +51,7 @@ def adopt(
 
     Args:
         url: a folder of ``.tar`` files; a local path or an fsspec URL.
-        label_from: where the labels are, see :class:`wds_face.shards.samples.SampleReader`.
+        label_from: Where the labels are, see :mod:`wds_face.shards.labels`.
         overwrite: replace an index that is there.
         workers: processes; by default one per processor.
         executor: a ``concurrent.futures`` executor to use instead; see :func:`wds_face.conversion.convert.convert`.
@@ -71,15 +73,24 @@ def adopt(
         raise DatasetError(f"{store}/{lost[0].name}: {lost[0].reason}")
     if store.size(MANIFEST) is not None and not overwrite:
         raise DatasetError(f"{store} has an {MANIFEST} already: say --overwrite to make it anew")
-    if label_from == "auto":
-        label_from = find_label(store, names, Spool())
-    looks = [_Look(store, name, label_from) for name in names]
+    reading = propose(str(store), names, store.view, label_from)
+    if reading.image_from:
+        raise DatasetError(
+            f"{store}: its images are .{reading.image_from} members, which only `wds-face convert webdataset` reads"
+        )
+    check = LabelCheck(store, reading)
+    looks = [_Look(store, name, reading) for name in names]
+    evidence: dict[str, Evidence] = {}
     looked: dict[str, tuple[Shard, list[Run]]] = {}
     sums: dict[str, list[int]] = {}
     with Workers.sharing([store], workers, executor) as team, bar("indexing", None, progress) as shown:
-        for look, (shard, runs, of_runs) in team.run(_look, looks):
+        for look, (shard, runs, of_runs, of_samples) in team.run(_look, looks):
             looked[look.name], sums[look.name] = (shard, runs), of_runs
+            evidence[look.name] = of_samples
             shown.update(shard.images)
+    for name in names:
+        check.add(name, evidence[name])
+    check.notes()  # refuses what is ambiguous
     owner: dict[int, str] = {}
     for name in names:
         for run in looked[name][1]:
@@ -100,7 +111,7 @@ def adopt(
         for number, name in enumerate(names)
         for run in looked[name][1]
     ]
-    made = {"by": f"wds-face {__version__}", "from": "shards made elsewhere", "options": {"labels": label_from}}
+    made = {"by": f"wds-face {__version__}", "from": "shards made elsewhere", "options": {"labels": reading.rule.spec}}
     checksums = dump_checksums([one for name in names for one in sums[name]])
     tables = {CLASSES: _classes(store, len(owner), overwrite), CHECKSUMS: checksums}
     return write_index(store, [looked[name][0] for name in names], np.array(rows, IDENTITY), tables, made)
@@ -125,7 +136,7 @@ def _compressed(store: Store, name: str, compression: str) -> str:
     )
 
 
-def _look(look: _Look) -> tuple[Shard, list[Run], list[int]]:
+def _look(look: _Look) -> tuple[Shard, list[Run], list[int], Evidence]:
     view = look.store.view(look.name)
     try:
         compression = recognize(bytes(view[:HEAD]))
@@ -133,7 +144,8 @@ def _look(look: _Look) -> tuple[Shard, list[Run], list[int]]:
         raise DatasetError(f"{look.store}/{look.name} {error}") from None
     if compression:
         raise DatasetError(_compressed(look.store, look.name, compression))
-    runs, problems = SampleReader(look.label_from).runs(view)
+    evidence = look.reading.evidence()
+    runs, problems = look.reading.reader(evidence).runs(view)
     remedy = "leaves such samples out"
     if not problems:
         problems = [f"identity {run.identity!r} is no label, a whole number from 0" for run in runs if run.label < 0]
@@ -143,4 +155,4 @@ def _look(look: _Look) -> tuple[Shard, list[Run], list[int]]:
         raise DatasetError(f"{look.store}/{look.name}: {problems[0]}{more}; `wds-face convert webdataset` {remedy}")
     digest = hashlib.sha256(view).hexdigest()
     shard = Shard(look.name, sum(run.images for run in runs), len(view), digest)
-    return shard, runs, [checksum(view[run.offset : run.offset + run.nbytes]) for run in runs]
+    return shard, runs, [checksum(view[run.offset : run.offset + run.nbytes]) for run in runs], evidence

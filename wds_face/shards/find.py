@@ -17,9 +17,6 @@ from wds_face.errors import SourceError, TarError
 from wds_face.location import is_url, shown
 from wds_face.shards.compression import HEAD, looks_like_tar, recognize
 from wds_face.shards.names import Stray, is_hidden, is_shard, split_of, stray
-from wds_face.shards.opening import open_shard
-from wds_face.shards.samples import SampleReader
-from wds_face.shards.spool import Spool
 from wds_face.storage import Store, open_store
 from wds_face.storage.store import Listing
 
@@ -317,22 +314,3 @@ def _no_shards(store: Store, found: ShardList, pattern: str = "") -> str:
     elif found.strays:
         text += f" (found {found.strays[0].name}: {found.strays[0].reason})"
     return text
-
-
-def find_label(store: Store, names: list[str], spool: Spool) -> str:
-    """Where the first sample with an image has its identity: ``cls``, ``json`` or ``key``.
-
-    Raises:
-        SourceError: there is no such sample in any of the shards.
-    """
-    reader = SampleReader()
-    why = "holds no sample with an image"
-    for name in names:
-        try:
-            view, _ = open_shard(store, name, spool)
-            for _ in reader.read(view):
-                if reader.label_from != "auto":
-                    return reader.label_from
-        except (TarError, OSError) as error:  # another shard may do
-            why = f"{name}: {error}"
-    raise SourceError(f"{store}: {why}")

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from wds_face.errors import TarError, WdsFaceError
+from wds_face.errors import TarError
 from wds_face.images import EXTENSIONS
+from wds_face.shards.labels import Label, LabelRule, Members, recorded_rule, whole_number
 from wds_face.shards.tar import Member, walk
 
-#: Fields of a ``.json`` member that are asked for the identity, in this order.
-JSON_FIELDS = ("label", "identity", "class", "id")
+# As wds_face writes keys: the label, a slash, the number of the image within its identity.
+_OWN_KEY = re.compile(r"(?P<label>[0-9]{7,})/(?P<number>[0-9]{6,})")
 
 
 class Sample(NamedTuple):
     """A run of members with the same key, WebDataset's unit.
 
-    ``start`` and ``end`` are the bytes of the shard that it takes, ``image`` the member that holds the picture and
-    ``identity`` the name of who is on it. ``problem`` says in a few words why it cannot be used, '' if it can.
-    ``spare`` names further images of the sample: the first is the one that counts.
+    Attributes:
+        key: WebDataset's key.
+        start: First byte of the sample in the shard.
+        end: The byte behind its last one.
+        image: The member that holds the picture.
+        identity: Who is on it; empty if nothing says so, or nobody asked.
+        problem: Why the sample cannot be used, in a few words; empty if it can.
+        spare: Names of further images of the sample: the first is the one that counts.
+        label: What the label rule found, None without a rule or an image.
     """
 
     key: str
@@ -29,11 +36,18 @@ class Sample(NamedTuple):
     identity: str
     problem: str
     spare: tuple[str, ...] = ()
+    label: Label | None = None
 
     @property
     def extension(self) -> str:
-        """Of the image, without a dot, in lower case."""
-        return extension(self.image) if self.image else ""
+        """The last part of the image's extension, without a dot, in lower case."""
+        return extension(self.image).rpartition(".")[2] if self.image else ""
+
+    @property
+    def own_label(self) -> int | None:
+        """The label in a key as wds_face writes it for the first image of an identity; None for any other key."""
+        match = _OWN_KEY.fullmatch(self.key)
+        return int(match["label"]) if match and int(match["number"]) == 0 else None
 
 
 class Run(NamedTuple):
@@ -47,50 +61,75 @@ class Run(NamedTuple):
     @property
     def label(self) -> int:
         """The identity as a number, -1 if it is none."""
-        return int(self.identity) if self.identity.isdecimal() and len(self.identity) <= 18 else -1
+        number = whole_number(self.identity)
+        return -1 if number is None else number
 
 
 class SampleReader:
     """Cuts shards into samples.
 
     Args:
-        label_from: where the identity is: ``cls``, ``json``, ``json:FIELD``, ``key`` (the key's folder, or what stands
-            before its last ``_`` or ``-``), or ``auto``: the first of ``cls``, ``json``, ``key`` that the first sample
-            has. Once that is known, :attr:`label_from` says it.
+        label_from: The label rule, or what ``index.json`` records of one; None reads no labels.
+        image_from: Extension of the image, such as ``image.jpg``; empty for any of
+            :data:`~wds_face.images.EXTENSIONS`.
+        dots_in_keys: Whether the key goes to the last dot of the file name, not to the first as in WebDataset.
+        watch: Called with the key and the members of every sample that has an image and a new key, and its label.
+
+    Raises:
+        WdsFaceError: *label_from* is not a label rule.
     """
 
-    def __init__(self, label_from: str = "auto") -> None:
-        if label_from not in ("auto", "cls", "json", "key") and not label_from.startswith("json:"):
-            raise WdsFaceError(f"label-from is {label_from!r}: it must be auto, cls, json, json:FIELD or key")
-        self.label_from = label_from
+    def __init__(
+        self,
+        label_from: str | LabelRule | None = None,
+        *,
+        image_from: str = "",
+        dots_in_keys: bool = False,
+        watch: Callable[[str, Members, Sample], None] | None = None,
+    ) -> None:
+        self.rule = recorded_rule(label_from) if isinstance(label_from, str) else label_from
+        self.image_from = image_from
+        self.dots_in_keys = dots_in_keys
+        self.watch = watch
 
     def read(self, view: memoryview) -> Iterator[Sample]:
-        """The samples of a shard in order; one whose key came before has a ``problem``.
+        """Yield the samples of a shard in order; one whose key came before has a ``problem``.
 
         Raises:
             TarError: where the shard is damaged, after everything before it was yielded.
         """
         seen: set[str] = set()
-        key, members = "", list[Member]()
+        for key, members in self.members(view):
+            yield self._sample(view, key, members, key in seen)
+            seen.add(key)
+
+    def members(self, view: memoryview) -> Iterator[tuple[str, list[Member]]]:
+        """Yield the key and the members of every sample in order.
+
+        Raises:
+            TarError: where the shard is damaged, after everything before it was yielded.
+        """
+        key = ""
+        members: list[Member] = []
         damage: TarError | None = None
         try:
             for member in walk(view):
-                folder, slash, file = member.name.rpartition("/")
-                found = folder + slash + file.split(".", 1)[0]
+                found = self._key(member)
                 if found != key or any(member.name == other.name for other in members):
                     if members:
-                        yield self._sample(view, key, members, seen)
-                    key, members = found, []
+                        yield key, members
+                    key = found
+                    members = []
                 members.append(member)
         except TarError as error:
             damage = error
         if members:
-            yield self._sample(view, key, members, seen)
+            yield key, members
         if damage:
             raise damage
 
     def runs(self, view: memoryview) -> tuple[list[Run], list[str]]:
-        """The identity runs of a shard, and what is wrong with it."""
+        """Return the identity runs of a shard, and what is wrong with it."""
         found: list[list[Any]] = []
         problems: list[str] = []
         try:
@@ -106,64 +145,66 @@ class SampleReader:
             problems.append(str(error))
         return [Run(*run) for run in found], problems
 
-    def _sample(self, view: memoryview, key: str, members: list[Member], seen: set[str]) -> Sample:
-        kinds = {extension(member): member for member in reversed(members)}
-        if self.label_from == "auto" and not kinds.keys().isdisjoint(EXTENSIONS):
-            self.label_from = next((where for where in ("cls", "json") if where in kinds), "key")
-        pictures = [member for member in members if extension(member) in EXTENSIONS]
-        image = pictures[0] if pictures else None
-        identity = self._identity(view, key, kinds)
+    def extension(self, member: Member) -> str:
+        """Return what follows the key in a member's file name, without a dot, in lower case."""
+        return extension(member, last_dot=self.dots_in_keys)
+
+    def _key(self, member: Member) -> str:
+        folder, slash, file = member.name.rpartition("/")
+        stem = file.rpartition(".")[0] if self.dots_in_keys else ""
+        return folder + slash + (stem or file.partition(".")[0])
+
+    def _is_image(self, member: Member) -> bool:
+        kind = self.extension(member)
+        return kind == self.image_from if self.image_from else kind in EXTENSIONS
+
+    def _sample(self, view: memoryview, key: str, members: list[Member], duplicate: bool) -> Sample:
+        images = [member for member in members if self._is_image(member)]
+        label = None
+        contents: dict[str, memoryview] = {}
+        if images and self.rule is not None:
+            contents = {
+                self.extension(member): view[member.data : member.data + member.size] for member in reversed(members)
+            }
+            label = self.rule.read(key, contents)
         problem = ""
-        if key in seen:
+        if duplicate:
             problem = "duplicate key"
-        elif image is None:
-            problem = "no image"
-        elif not identity:
-            problem = f"no identity (looked for in {self.label_from})"
-        seen.add(key)
-        return Sample(
+        elif not images:
+            problem = _no_image(members)
+        elif label is not None:
+            problem = label.problem
+        sample = Sample(
             key,
             members[0].start,
             members[-1].end,
-            image,
-            identity,
+            images[0] if images else None,
+            label.text if label else "",
             problem,
-            tuple(member.name for member in pictures[1:]),
+            tuple(member.name for member in images[1:]),
+            label,
         )
-
-    def _identity(self, view: memoryview, key: str, kinds: dict[str, Member]) -> str:
-        """The identity's name, '' for none. Whole numbers lose leading zeros: ``007`` and ``7`` are one."""
-        where, _, wanted = self.label_from.partition(":")
-        if where == "key":
-            folder = key.rpartition("/")[0]
-            return folder or key[: max(key.rfind("_"), key.rfind("-"), 0)]
-        member = kinds.get(where)
-        if member is None:
-            return ""
-        text = bytes(view[member.data : member.data + member.size]).decode("utf-8", "replace").strip()
-        if where == "json":
-            text = _json_field(text, (wanted,) if wanted else JSON_FIELDS)
-        if text.isdecimal() and len(text) <= 18:
-            return str(int(text))
-        try:
-            text.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:  # JSON can say characters that no file can hold
-            return ""
-        return text
+        if self.watch and label is not None and not duplicate:
+            self.watch(key, contents, sample)
+        return sample
 
 
-def extension(member: Member) -> str:
-    """Everything behind the first dot of the file name, as WebDataset has it, in lower case."""
-    return member.name.rpartition("/")[2].partition(".")[2].lower()
+def extension(member: Member, *, last_dot: bool = False) -> str:
+    """Return everything behind the first dot of the file name, as WebDataset has it, in lower case.
+
+    Args:
+        member: A file in a tar.
+        last_dot: Return what is behind the last dot only.
+    """
+    file = member.name.rpartition("/")[2]
+    kind = file.rpartition(".")[2] if last_dot and "." in file else file.partition(".")[2]
+    return kind.lower()
 
 
-def _json_field(text: str, names: tuple[str, ...]) -> str:
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError):
-        return ""
-    found = [fields[name] for name in names if name in fields] if isinstance(fields, dict) else []
-    if not found or not isinstance(found[0], (str, int, float)):
-        return ""
-    value = found[0]
-    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+def _no_image(members: list[Member]) -> str:
+    """Return the reason; where dots in a name hide an image, with the name and the options that decide."""
+    for member in members:
+        if extension(member, last_dot=True) in EXTENSIONS:
+            name = member.name.rpartition("/")[2]
+            return f"no image (dots in the name {name}: see --image-from and --dots-in-keys)"
+    return "no image"

@@ -18,11 +18,14 @@ from wds_face.pool import Workers
 from wds_face.shards.classes import read_classes
 from wds_face.shards.compression import require
 from wds_face.shards.copies import Copies
-from wds_face.shards.find import Location, find_label, find_shards
+from wds_face.shards.find import Location, find_shards
 from wds_face.shards.index import CLASSES
+from wds_face.shards.label_check import LabelCheck
+from wds_face.shards.label_choice import Reading, check_options, propose
+from wds_face.shards.label_evidence import Evidence
+from wds_face.shards.labels import FolderRule, MemberRule, whole_number
 from wds_face.shards.names import compression_of
 from wds_face.shards.opening import is_spooled, open_shard
-from wds_face.shards.samples import SampleReader
 from wds_face.shards.spool import Spool
 from wds_face.sources.source import ALONE, Image, Inventory, Skipped, by_identity, quiet, runs
 from wds_face.storage import Store
@@ -41,6 +44,7 @@ class _Listed(NamedTuple):
     stamp: str
     skipped: list[Skipped]
     spooled: bool
+    evidence: Evidence
 
 
 class WebDataset:
@@ -50,11 +54,17 @@ class WebDataset:
         url: A folder of shards, with or without folders in it, one shard, or a pattern with braces
             (``{a,b}/faces-{000000..000123}.tar``) or wildcards (``data/*.tar``, ``**/*.tar.gz``); a local path or any
             fsspec URL. Shards are ``.tar``, ``.tar.gz``, ``.tar.bz2``, ``.tar.xz``, ``.tar.zst`` and their short forms.
-        label_from: where identities are, see :class:`wds_face.shards.samples.SampleReader`.
+        label_from: Where the identity of a sample is, see :mod:`wds_face.shards.labels`; ``auto`` for the first of
+            ``cls``, ``json`` and ``key`` that there is. It is decided once for all shards.
+        image_from: Extension of the image, such as ``image.jpg``; by default any that is an image's.
+        dots_in_keys: Whether file names have dots, so that the key goes to the last one.
         options: fsspec's ``storage_options``.
         spool_dir: Folder for local copies of shards that are compressed or on a server, see
             :class:`wds_face.shards.spool.Spool`. Each machine that takes part uses its own.
         spool_size: Bytes that these copies may take on a machine; by default nine tenths of the free disk.
+
+    Raises:
+        WdsFaceError: *label_from* or *image_from* cannot be understood.
     """
 
     kind = "webdataset"
@@ -64,15 +74,19 @@ class WebDataset:
         url: str | os.PathLike[str],
         *,
         label_from: str = "auto",
+        image_from: str = "",
+        dots_in_keys: bool = False,
         options: dict[str, Any] | None = None,
         spool_dir: str | os.PathLike[str] | None = None,
         spool_size: int | None = None,
     ) -> None:
+        check_options(label_from, image_from, dots_in_keys)
         self.url = os.fspath(url)
         self.label_from = label_from
+        self.image_from = image_from
+        self.dots_in_keys = dots_in_keys
         self.options = options
         self._spool = Spool(spool_dir, spool_size)
-        SampleReader(label_from)  # refuses what it does not know
 
     @property
     def location(self) -> str:
@@ -90,14 +104,15 @@ class WebDataset:
         store = found.store
         names = found.names
         self._prepare(store, names)
-        label_from = find_label(store, names, self._spool) if self.label_from == "auto" else self.label_from
+        reading = self._propose(store, names)
+        check = LabelCheck(store, reading)
         skipped = [Skipped(stray.name, stray.reason, "container" if stray.lost else "other") for stray in found.strays]
         extensions: dict[str, int] = {}
         identities: dict[str, int] = {}
         tables = []
         stamps: list[str] = []
         spooled: list[bool] = []
-        tasks = [(store, name, label_from, self._spool) for name in names]
+        tasks = [(store, name, reading, self._spool) for name in names]
         for number, listed in enumerate(workers.map(_list, tasks)):
             table = listed.rows
             table["shard"] = number
@@ -112,7 +127,9 @@ class WebDataset:
             stamps.append(listed.stamp)
             spooled.append(listed.spooled)
             skipped += listed.skipped
+            check.add(names[number], listed.evidence)
             progress(len(table))
+        notes = check.notes()
         table = np.concatenate(tables)
         if not len(table):
             raise SourceError(f"{self.url}: no sample with an image and an identity" + _first(skipped))
@@ -121,13 +138,25 @@ class WebDataset:
         table = table[order]
         shards = _Shards(store, names, stamps, spooled, list(extensions), self._spool)
         return Inventory(
-            names=_original_names(store, labels),
+            names=_original_names(store, reading, labels),
             images=counts,
             nbytes=nbytes,
             part=lambda rows: _ShardPart(shards, [table[run] for run in runs(starts, rows)]),
             skipped=skipped,
-            notes=found.notes,
+            notes=[*found.notes, *notes],
+            facts=reading.facts,
             release=self._release,
+        )
+
+    def _propose(self, store: Store, names: list[str]) -> Reading:
+        """Return how to read the shards; see :func:`wds_face.shards.label_choice.propose`."""
+        return propose(
+            str(store),
+            names,
+            lambda name: open_shard(store, name, self._spool)[0],
+            self.label_from,
+            image_from=self.image_from,
+            dots_in_keys=self.dots_in_keys,
         )
 
     def _prepare(self, store: Store, names: list[str]) -> None:
@@ -150,8 +179,9 @@ class WebDataset:
         self._spool.close()
 
 
-def _list(task: tuple[Store, str, str, Spool]) -> _Listed:
-    store, name, label_from, spool = task
+def _list(task: tuple[Store, str, Reading, Spool]) -> _Listed:
+    store, name, reading, spool = task
+    evidence = reading.evidence()
     rows = array("q")
     extensions: dict[str, int] = {}
     identities: dict[str, int] = {}
@@ -163,7 +193,7 @@ def _list(task: tuple[Store, str, str, Spool]) -> _Listed:
         stamp = store.stamp(name)
         spooled = is_spooled(store, name)
         view, damage = open_shard(store, name, spool, stamp)
-        for sample in SampleReader(label_from).read(view):
+        for sample in reading.reader(evidence).read(view):
             skipped += [Skipped(f"{name}:{spare}", "second image of its sample") for spare in sample.spare]
             if sample.problem or sample.image is None:
                 skipped.append(Skipped(f"{name}:{sample.key}", sample.problem))
@@ -179,30 +209,33 @@ def _list(task: tuple[Store, str, str, Spool]) -> _Listed:
         skipped.append(Skipped(name, f"unreadable ({error.strerror or type(error).__name__})", "container"))
     if damage:
         skipped.append(Skipped(name, f"damaged tar: {damage}", "container"))
-    return _Listed(np.frombuffer(rows, _ROW).copy(), list(extensions), list(identities), stamp, skipped, spooled)
+    table = np.frombuffer(rows, _ROW).copy()
+    return _Listed(table, list(extensions), list(identities), stamp, skipped, spooled, evidence)
 
 
 def _in_order(names: list[str]) -> tuple[list[str], NDArray[np.int64]]:
     """Names sorted (as numbers where all are), and the rank of each in that order."""
-    numbers = all(name.isdecimal() for name in names)
+    numbers = all(whole_number(name) is not None for name in names)
     order = sorted(range(len(names)), key=(lambda i: (int(names[i]), names[i])) if numbers else names.__getitem__)
     rank = np.empty(len(names), np.int64)
     rank[order] = np.arange(len(names))
     return [names[i] for i in order], rank
 
 
-def _original_names(store: Store, labels: list[str]) -> list[str]:
-    """Names from the ``classes.tsv`` beside shards that wds_face made, so that they survive a second conversion."""
-    if not all(label.isdecimal() for label in labels) or store.size(CLASSES) is None:
+def _original_names(store: Store, reading: Reading, labels: list[str]) -> list[str]:
+    """Return names from the ``classes.tsv`` beside shards that wds_face made, so that they survive a conversion."""
+    numbers = [number for number in map(whole_number, labels) if number is not None]
+    own = reading.rule in (MemberRule("cls"), FolderRule())
+    if not own or len(numbers) < len(labels) or store.size(CLASSES) is None:
         return labels
     data = store.read(CLASSES)
     try:
         classes = read_classes(data)
     except DatasetError:  # somebody else's file of that name
         return labels
-    if any(int(label) >= len(classes) for label in labels):
+    if any(number >= len(classes) for number in numbers):
         return labels
-    return [classes[int(label)] for label in labels]
+    return [classes[number] for number in numbers]
 
 
 def _first(skipped: list[Skipped]) -> str:

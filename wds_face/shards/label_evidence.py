@@ -1,0 +1,98 @@
+"""What the samples of one shard say about the label rule of their source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from wds_face.shards.labels import Label, LabelRule, Members, whole_number
+from wds_face.shards.samples import Sample
+
+
+@dataclass
+class Pairing:
+    """How the labels of the rule go with those of another one.
+
+    Attributes:
+        samples: Samples in which the other rule finds a label.
+        forward: The other's label for each of the rule's.
+        backward: The rule's label for each of the other's.
+        conflict: The first contradiction, in words; empty if the two divide the images in the same way.
+    """
+
+    samples: int = 0
+    forward: dict[str, str] = field(default_factory=dict)
+    backward: dict[str, str] = field(default_factory=dict)
+    conflict: str = ""
+
+    def add(self, label: str, other: str) -> None:
+        """Add a sample that has both labels."""
+        if self.conflict:
+            # Only whether the other rule has one label or several still matters.
+            if len(self.backward) < 2:
+                self.backward.setdefault(other, label)
+            return
+        if self.forward.setdefault(label, other) != other:
+            self.conflict = f"{label!r} goes with {self.forward[label]!r} and {other!r}"
+        elif self.backward.setdefault(other, label) != label:
+            self.conflict = f"{other!r} goes with {self.backward[other]!r} and {label!r}"
+        self.backward.setdefault(other, label)
+
+    def merge(self, following: Pairing) -> None:
+        """Add the samples of a following shard."""
+        self.samples += following.samples
+        for label, other in following.forward.items():
+            self.add(label, other)
+        for other, label in following.backward.items():
+            self.add(label, other)
+        self.conflict = self.conflict or following.conflict
+
+
+@dataclass
+class Evidence:
+    """What is kept of the samples of a shard that have an image.
+
+    Attributes:
+        rule: The rule that gives the labels.
+        others: Rules that it is compared with.
+        samples: The number of samples.
+        labels: The number of samples of each label.
+        first: Key of the first sample with a label.
+        binary: Samples whose label is not text.
+        binary_example: Key and problem of the first of these.
+        own: Labels of which the first image has the key that wds_face gives it.
+        pairings: The comparison with each of the other rules, by their spec.
+    """
+
+    rule: LabelRule
+    others: tuple[LabelRule, ...] = ()
+    samples: int = 0
+    labels: dict[str, int] = field(default_factory=dict)
+    first: str = ""
+    binary: int = 0
+    binary_example: str = ""
+    own: set[int] = field(default_factory=set)
+    pairings: dict[str, Pairing] = field(default_factory=dict)
+
+    def add(self, key: str, members: Members, sample: Sample) -> None:
+        """Add a sample; see ``watch`` of :class:`~wds_face.shards.samples.SampleReader`."""
+        self.samples += 1
+        if sample.label is not None:
+            self._add_label(key, sample.label)
+            own = sample.own_label
+            if own is not None and own == whole_number(sample.label.text):
+                self.own.add(own)
+        for rule in self.others:
+            other = rule.read(key, members)
+            if other.text:
+                pairing = self.pairings.setdefault(rule.spec, Pairing())
+                pairing.samples += 1
+                if sample.identity:
+                    pairing.add(sample.identity, other.text)
+
+    def _add_label(self, key: str, label: Label) -> None:
+        if label.text:
+            self.labels[label.text] = self.labels.get(label.text, 0) + 1
+            self.first = self.first or key
+        elif label.kind == "binary":
+            self.binary += 1
+            self.binary_example = self.binary_example or f"{key}: {label.problem}"
