@@ -101,6 +101,13 @@ def test_names_that_look_like_patterns_are_taken_as_they_are(tmp_path: Path) -> 
     assert find_shards(f"{tmp_path}/[1]/z{{0..9}}*.tar").names == ["z{0..9}*.tar"]
 
 
+def test_local_paths_with_colons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, ["run::2026/x.tar"])
+    monkeypatch.chdir(tmp_path)
+    for url in ("run::2026", "run::2026/x.tar", "run::2026/*.tar", f"file://{tmp_path}/run::2026/x.tar"):
+        assert find_shards(url).names == ["x.tar"]
+
+
 def test_every_missing_shard_of_a_pattern_is_named(tree: str) -> None:
     message = r"A/x-002\.tar is not there \(3 missing\), nor B/x-002\.tar, C/x-000\.tar"
     with pytest.raises(SourceError, match=message):

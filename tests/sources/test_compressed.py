@@ -17,6 +17,7 @@ import webdataset as wds
 
 from tests.support import command, sums
 from wds_face import DatasetError, Options, PKStream, SourceError, WebDataset, adopt, convert
+from wds_face.errors import PathError
 from wds_face.shards.compression import decompressed, recognize
 from wds_face.sources import Skipped
 from wds_face.sources.peek import peek
@@ -139,6 +140,8 @@ def test_shards_that_cannot_fit_are_refused_before_the_work(plain: Path, tmp_pat
 
 
 def test_a_spool_that_cannot_be_written(plain: Path, tmp_path: Path) -> None:
+    with pytest.raises(PathError, match=r"spool_dir s3://bucket/x is a URL"):
+        WebDataset(plain, spool_dir="s3://bucket/x")
     (tmp_path / "file").touch()
     source = WebDataset(packed(plain, "tar.gz"), spool_dir=tmp_path / "file")
     with pytest.raises(SourceError, match=r"cannot be written .*: give another --spool-dir"):

@@ -66,6 +66,8 @@ class Location:
         Raises:
             SourceError: It has wildcards or braces where no names are looked up, or a query.
         """
+        if url.startswith("file:///"):
+            url = url.removeprefix("file://")
         chain, _, last = url.rpartition("::") if is_url(url) else ("", "", url)
         match = _HEAD.match(last)
         head = match[0] if match else ""

@@ -17,6 +17,7 @@ from weakref import finalize
 from filelock import FileLock, Timeout
 
 from wds_face.errors import SourceError
+from wds_face.location import local_path
 from wds_face.shards.copies import LIMIT, SIZE_LOCK, Copies
 
 # Share of the free disk that a spool may take if no limit is given.
@@ -43,12 +44,15 @@ class Spool:
 
     Raises:
         ValueError: The limit is below 1.
+        PathError: The folder is a URL.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, limit: int | None = None) -> None:
         if limit is not None and limit < 1:
             raise ValueError(f"spool_size is {limit}: it must be at least 1 byte")
-        self.folder = None if folder is None else os.path.abspath(os.path.expanduser(folder))
+        self.folder = None
+        if folder is not None:
+            self.folder = os.path.abspath(local_path(folder, "spool_dir").expanduser())
         self.limit = limit
         self._run = uuid.uuid4().hex
         self._owner_pid = os.getpid()

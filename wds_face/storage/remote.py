@@ -35,7 +35,7 @@ _SIGNED_OPTIONS = {"key", "secret", "token", "anon", "endpoint_url", "profile", 
 
 # Protocols whose folders are pages, if there are any: what such a page links to is what it lists.
 _LISTED_BY_LINKS = {"http", "https"}
-# What HTTP answers where there is no such page, and where there is no such file: many hosts answer 403 to strangers.
+# Statuses of HTTP where a folder has no page that lists it.
 _NO_LIST = {401, 403, 404, 405, 410}
 
 # Bytes that a sequential reader hands out at a time.
