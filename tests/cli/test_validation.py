@@ -123,6 +123,23 @@ def test_pairs_from_shards(run, make_folder: MakeFolder, tmp_path: Path) -> None
     assert "say with --pairs how many pairs to draw from it" in err
 
 
+def test_a_foreign_file_costs_nothing_and_a_damaged_set_the_exit_code(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for name in ("lfw", "agedb_30", "ijbc"):
+        write_bin(tmp_path / "src" / f"{name}.bin")
+    (tmp_path / "src" / "mean.bin").write_bytes(bytes(300))
+    code, out, err = run("convert", "validation", "src", "val")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[3:] == ["passed over: src/mean.bin is not a validation set, a pickle of images and pairs"]
+    (tmp_path / "src" / "lfw.bin").write_bytes(b"\x80\4](")
+    code, out, err = run("convert", "validation", "src", "val2")
+    assert code == 1
+    assert [line.partition(":")[0] for line in out.splitlines()] == ["agedb_30", "ijbc", "passed over"]
+    assert err == "wds-face: src/lfw.bin is no pickle of images, or not a whole one: copy it again\n"
+    code, out, err = run("convert", "validation", "src", "val3", "--quiet")
+    assert (code, out) == (1, "")
+    assert "lfw.bin" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -34,6 +35,7 @@ from wds_face import (
     read_memmap,
 )
 from wds_face.validation import BENCHMARKS
+from wds_face.validation.convert import convert_sets
 from wds_face.validation.sets import find_sets
 
 
@@ -103,9 +105,104 @@ def test_nothing_there(five: Path, tmp_path: Path) -> None:
 
 def test_a_damaged_set_leaves_the_others(five: Path, tmp_path: Path) -> None:
     (five / "lfw.bin").write_bytes((five / "lfw.bin").read_bytes()[:-100])
-    with pytest.raises(SourceError, match=r"lfw.bin is no pickle of images, or not a whole one"):
+    with pytest.raises(SourceError, match=r"lfw.bin is no pickle of images, or not a whole one.*sets converted: 5"):
         convert_validation(five, tmp_path / "val")
-    assert list(find_sets(tmp_path / "val")) == ["agedb_30", "cfp_fp"]
+    assert list(find_sets(tmp_path / "val")) == ["agedb_30", "cfp_fp", "cplfw", "calfw", "vgg2_fp"]
+
+
+def test_every_damaged_set_is_named(five: Path, tmp_path: Path) -> None:
+    (five / "lfw.bin").write_bytes((five / "lfw.bin").read_bytes()[:-100])
+    write_bin(five / "ijbc.bin")
+    (five / "ijbc.bin").write_bytes(
+        (five / "ijbc.bin").read_bytes().replace(b"JFIF", b"\0\0\0\0").replace(b"\xff\xd8", b"ab")
+    )
+    made = convert_sets(five, tmp_path / "val")
+    assert list(made.damaged) == ["lfw.bin", "ijbc.bin"]
+    assert "image 0 (of pair 0) cannot be decoded" in made.damaged["ijbc.bin"]
+    assert [one.name for one in made.converted] == ["agedb_30", "cfp_fp", "cplfw", "calfw", "vgg2_fp"]
+    with pytest.raises(SourceError, match=r"lfw\.bin .*; .*ijbc\.bin"):
+        convert_validation(five, tmp_path / "val")
+
+
+def test_a_damaged_carray_or_list_leaves_the_others(five: Path, tmp_path: Path) -> None:
+    np.save(five / "own_list.npy", np.ones(3, bool))
+    (five / "own" / "meta").mkdir(parents=True)
+    (five / "own" / "meta" / "sizes").write_text("no JSON")
+    made = convert_sets(five, tmp_path / "val")
+    assert list(made.damaged) == ["own"]
+    assert len(made.converted) == 6
+
+
+def test_the_file_of_all_sets_needs_all_of_them(five: Path, tmp_path: Path) -> None:
+    (five / "lfw.bin").write_bytes((five / "lfw.bin").read_bytes()[:-100])
+    with pytest.raises(SourceError, match="concat_validation_memfile was not written"):
+        convert_validation(five, tmp_path / "val", concat=True)
+    assert not (tmp_path / "val" / "concat_validation_memfile").exists()
+
+
+NDARRAY = struct.pack("<QQQ", 0x112, 0, 1) + bytes(400)  # as mxnet's mean.bin begins
+
+#: Files named .bin that are no sets.
+FOREIGN = {
+    "mxnet's mean.bin": NDARRAY,
+    "weights": b"PK\3\4" + bytes(100),
+    "a pickled dict": pickle.dumps({"mean": [1, 2]}),
+    "a pickled number": pickle.dumps(7, 0),
+    "old weights of torch": pickle.dumps(119547037146038801333356, 2),
+    "another pickled list": pickle.dumps(["lfw", "cfp_fp"]),
+    "text": b"some notes on the images",
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_bin_is_passed_over(content: bytes, five: Path, tmp_path: Path) -> None:
+    (five / "mean.bin").write_bytes(content)
+    made = convert_sets(five, tmp_path / "val")
+    assert list(made.foreign) == ["mean.bin"]
+    assert "mean.bin is not a " in made.foreign["mean.bin"]
+    assert not made.damaged
+    assert len(made.converted) == 6
+    assert len(convert_validation(five, tmp_path / "val")) == 6
+    with pytest.raises(SourceError, match=r"mean\.bin"):
+        convert_validation(five, tmp_path / "val", ["mean"])
+    with pytest.raises(SourceError, match=r"mean\.bin"):
+        convert_validation(five / "mean.bin", tmp_path / "val")
+
+
+def test_training_and_evaluation_pass_a_foreign_bin_over(five: Path) -> None:
+    (five / "mean.bin").write_bytes(NDARRAY)
+    assert list(get_val_sets(five)) == [*BENCHMARKS, "vgg2_fp"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", b"<!DOCTYPE html><html>", b"<html>"],
+)
+def test_what_stands_for_a_file_that_was_not_copied_is_damage(content: bytes, five: Path, tmp_path: Path) -> None:
+    (five / "ijbc.bin").write_bytes(content)
+    made = convert_sets(five, tmp_path / "val")
+    assert list(made.damaged) == ["ijbc.bin"]
+    assert len(made.converted) == 6
+
+
+def test_a_benchmark_is_never_foreign(five: Path, tmp_path: Path) -> None:
+    (five / "cfp_fp.bin").write_bytes(NDARRAY)
+    made = convert_sets(five, tmp_path / "val")
+    assert list(made.damaged) == ["cfp_fp.bin"]
+
+
+def test_a_folder_with_nothing_but_foreign_files(tmp_path: Path) -> None:
+    (tmp_path / "mean.bin").write_bytes(NDARRAY)
+    with pytest.raises(SourceError, match=r"a memfile that is a set \(mean\.bin is something else\)"):
+        convert_validation(tmp_path, tmp_path / "val")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_sets_of_every_protocol_are_no_foreign_files(protocol: int, tmp_path: Path) -> None:
+    bins, issame = write_bin(tmp_path / "a.bin", protocol=protocol)
+    (tmp_path / "b.bin").write_bytes(pickle.dumps([bins, issame], protocol))
+    (tmp_path / "c.bin").write_bytes(pickle.dumps((bins, np.array(issame)), protocol))
+    assert list(find_sets(tmp_path)) == ["a", "b", "c"]
 
 
 def test_adaface_is_used_unchanged(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -57,7 +58,9 @@ def validation(
     """Validation sets as memfiles, in AdaFace's layout: DEST/NAME/memfile/mem_file.dat and DEST/NAME_list.npy.
 
     SRC is a folder with NAME.bin files of InsightFace, bcolz carrays or memfiles, or a .bin file; DEST may be the same
-    folder. Nothing in a .bin is run. With --pairs, SRC is a data set of ours, and pairs of its images become a set.
+    folder. Nothing in a .bin is run. A .bin that is something else, as mxnet's mean.bin, is passed over. A set that
+    is damaged is reported, the others are converted, and the exit code is 1. With --pairs, SRC is a data set of ours,
+    and pairs of its images become a set.
 
     \b
     Examples:
@@ -67,7 +70,7 @@ def validation(
     """
     from wds_face.shards.index import MANIFEST  # noqa: PLC0415 (keeps --help fast)
     from wds_face.storage import open_store  # noqa: PLC0415
-    from wds_face.validation.convert import convert_pairs, convert_validation  # noqa: PLC0415
+    from wds_face.validation.convert import Conversion, convert_pairs, convert_sets  # noqa: PLC0415
 
     options["progress"] = not quiet
     shards = not src.endswith(".bin") and open_store(src).size(MANIFEST) is not None
@@ -76,10 +79,20 @@ def validation(
     if pairs is not None:
         if names or concat:
             raise click.UsageError("--names and --concat are for sets that are there: with --pairs give --name.")
-        made = [convert_pairs(src, dest, pairs, name, max_images=max_images, seed=seed, **options)]
+        drawn = convert_pairs(src, dest, pairs, name, max_images=max_images, seed=seed, **options)
+        made = Conversion([drawn], {}, {})
     else:
         wanted = [part.strip() for part in names.split(",") if part.strip()] if names else None
-        made = convert_validation(src, dest, wanted, concat=concat, **options)
-    for one in [] if quiet else made:
-        source = f"from {_SOURCES[one.kind]}" if one.written else "was there already"
-        click.echo(f"{one.name}: {one.pairs:,} pairs, {options['dtype']} {one.channels}, {size(one.nbytes)}, {source}")
+        made = convert_sets(src, dest, wanted, concat=concat, **options)
+    if not quiet:
+        for one in made.converted:
+            source = f"from {_SOURCES[one.kind]}" if one.written else "was there already"
+            click.echo(
+                f"{one.name}: {one.pairs:,} pairs, {options['dtype']} {one.channels}, {size(one.nbytes)}, {source}"
+            )
+        for reason in made.foreign.values():
+            click.echo(f"passed over: {reason}")
+    for reason in made.damaged.values():
+        click.echo(f"wds-face: {reason}", err=True)
+    if made.damaged:
+        sys.exit(1)

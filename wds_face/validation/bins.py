@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -17,6 +18,26 @@ from wds_face.transforms.forms import F32, U8
 from wds_face.transforms.resize import resize
 from wds_face.validation.images import Images, floats
 from wds_face.validation.unpickle import unpickle
+
+# How a pickle may begin that is a list of images and of pairs: protocol and frame, then a list, or the mark of one.
+_PICKLED_SET = re.compile(rb"(?:\x80[\x00-\x05])?(?:\x95.{8})?[\](]", re.DOTALL)
+
+# What stands for a file that was not copied: nothing at all, a Git LFS pointer, a page that says why.
+_INSTEAD_OF_A_FILE = re.compile(rb"\Z|version https://git-lfs|\s*<(?:!DOCTYPE|html|\?xml)", re.IGNORECASE)
+
+
+class NotASetError(SourceError):
+    """A ``.bin`` is something else than a set of pairs, such as mxnet's ``mean.bin`` or the weights of a network."""
+
+
+def is_foreign(path: str | os.PathLike[str]) -> bool:
+    """Return whether a ``.bin`` is something else than a set of pairs, by its first bytes.
+
+    A file that is empty, a Git LFS pointer or an error page stands for one that was not copied, and is not foreign.
+    """
+    with open(path, "rb") as file:
+        head = file.read(64)
+    return not _PICKLED_SET.match(head) and not _INSTEAD_OF_A_FILE.match(head)
 
 
 class Encoded(Images):
@@ -69,7 +90,8 @@ class Bin(Encoded):
         issame: bool ``[n]``, for images 2 i and 2 i + 1.
 
     Raises:
-        SourceError: it is no pickle of images and pairs, holds anything else, or a number of images that does not fit.
+        NotASetError: it is something else.
+        SourceError: it is no whole pickle of images and pairs, or holds a number of images that does not fit.
     """
 
     def __init__(self, path: str | os.PathLike[str], image_size: int = 112, channels: str = "rgb") -> None:
@@ -80,7 +102,7 @@ class Bin(Encoded):
         except (FileNotFoundError, IsADirectoryError):
             raise SourceError(f"there is no file {self.path}") from None
         if not isinstance(found, list) or len(found) != 2 or not isinstance(found[0], list):
-            raise SourceError(f"{self.path} is not a list of images and which pairs are the same, as a .bin is")
+            raise NotASetError(f"{self.path} is not a list of images and which pairs are the same, as a .bin is")
         files = [self._bytes(number, data) for number, data in enumerate(found[0])]
         self.issame = pairs(found[1], str(self.path))
         if len(files) != 2 * len(self.issame):

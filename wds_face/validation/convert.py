@@ -11,6 +11,7 @@ from typing import Any, Literal
 from wds_face.errors import DatasetError, SourceError
 from wds_face.location import local_path
 from wds_face.validation.benchmarks import BENCHMARKS
+from wds_face.validation.bins import NotASetError
 from wds_face.validation.memfile import read_conf
 from wds_face.validation.pairs import draw_pairs
 from wds_face.validation.sets import (
@@ -19,6 +20,7 @@ from wds_face.validation.sets import (
     ValidationSet,
     alone,
     find_sets,
+    foreign_files,
     memfile_path,
     open_set,
     same_set,
@@ -51,6 +53,21 @@ class Converted:
     written: bool
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """What became of the validation sets of a folder.
+
+    Attributes:
+        converted: Sets that are memfiles now, in the order of :func:`~wds_face.validation.sets.find_sets`.
+        foreign: ``.bin`` files that are something else than a set, and what was found; nothing is lost with them.
+        damaged: Files of sets that could not be converted, and why.
+    """
+
+    converted: list[Converted]
+    foreign: dict[str, str]
+    damaged: dict[str, str]
+
+
 def convert_validation(
     src: str | os.PathLike[str],
     dest: str | os.PathLike[str],
@@ -66,7 +83,8 @@ def convert_validation(
     """Make memfiles of validation sets: of ``.bin`` files, of bcolz carrays, and of other memfiles.
 
     Sets that are there already, and as they should be, stay as they are. Killed at any moment, it goes on when it is
-    called again. Two processes may make the same sets at once.
+    called again. Two processes may make the same sets at once. A damaged set does not stop the others: it is raised
+    when they are converted. ``.bin`` files that are no sets are passed over; :func:`convert_sets` names them.
 
     Args:
         src: a folder of sets, or a ``.bin`` file.
@@ -74,41 +92,130 @@ def convert_validation(
         names: of the sets; by default all that are there.
         dtype: ``"uint8"``, or ``"float32"``, which takes four times as much and is what AdaFace's code needs.
         channels: their order; by default RGB of ``.bin`` files, and what carrays and memfiles have: BGR of AdaFace's.
-        image_size: images of ``.bin`` files of another size are resized to this.
+        image_size: images of ``.bin`` files of another size are resized to this, each side for itself.
         concat: write ``concat_validation_memfile`` with the five benchmarks too, as AdaFace's code needs it.
         overwrite: replace sets that are there and are not as they should be.
         progress: show a bar for each, on a terminal.
 
     Raises:
-        SourceError: there is no set, or not one of these names, or one is damaged.
+        SourceError: there is no set, or not one of these names, or some are damaged: the message names all of them.
+        DatasetError: a set is there and is another, or the disk is full.
+    """
+    made = convert_sets(
+        src,
+        dest,
+        names,
+        dtype=dtype,
+        channels=channels,
+        image_size=image_size,
+        concat=concat,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    if made.damaged:
+        reasons = "; ".join(made.damaged.values())
+        raise SourceError(f"{reasons} (sets converted: {len(made.converted)})")
+    return made.converted
+
+
+def convert_sets(
+    src: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    names: Sequence[str] | None = None,
+    *,
+    dtype: Literal["uint8", "float32"] = "uint8",
+    channels: Literal["rgb", "bgr"] | None = None,
+    image_size: int = 112,
+    concat: bool = False,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Conversion:
+    """Do what :func:`convert_validation` does, and return what was damaged or passed over instead of raising it.
+
+    Args:
+        src: a folder of sets, or a ``.bin`` file.
+        dest: the folder for the memfiles.
+        names: of the sets; those that are named must be sets.
+        dtype, channels, image_size, concat, overwrite, progress: see :func:`convert_validation`.
+
+    Raises:
+        SourceError: there is no set, or not one of these names.
         DatasetError: a set is there and is another, or the disk is full.
     """
     if dtype not in ("uint8", "float32") or channels not in (None, "rgb", "bgr"):
         raise ValueError(f"dtype is uint8 or float32, and channels rgb or bgr, not {dtype!r} and {channels!r}")
     source = local_path(src, "src")
     dest = local_path(dest, "dest")
-    found: dict[str, Kind]
-    if source.suffix == ".bin" and source.is_file():
-        source, found = source.parent, {source.stem: "bin"}
-    else:
-        found = find_sets(source, SOURCES)
+    named = names is not None or _is_bin(source)
+    source, found, foreign = _sources(source, named=named)
     wanted = list(found) if names is None else list(names)
     if not wanted or not found.keys() >= set(wanted):
-        missing = ", ".join(name for name in wanted if name not in found) or "a .bin, a carray or a memfile"
-        there = f"there are {', '.join(found)}" if found else "a set is NAME.bin, or NAME/ with its NAME_list.npy"
-        raise SourceError(f"{source} does not have {missing}: {there}")
+        raise SourceError(_nothing(source, found, wanted, foreign))
     if concat and not set(wanted) >= BENCHMARKS.keys():
         lacking = ", ".join(name for name in BENCHMARKS if name not in wanted)
         raise SourceError(f"{CONCAT} is of all five benchmarks, and {source} does not have {lacking}")
-    options: dict[str, Any] = {"dtype": dtype, "channels": channels, "overwrite": overwrite, "progress": progress}
-    made = []
+    made = Conversion([], foreign, {})
     for name in wanted:
-        given = open_set(source, name, found[name], image_size)
-        made.append(_make(dest, name, found[name], given, **options))
-    if concat:
+        kind = found[name]
+        file = f"{name}.bin" if kind == "bin" else name
+        try:
+            given = open_set(source, name, kind, image_size)
+        except NotASetError as error:
+            if not named and name not in BENCHMARKS:
+                made.foreign[file] = str(error)
+            else:
+                made.damaged[file] = str(error)
+            continue
+        except (SourceError, DatasetError) as error:
+            made.damaged[file] = str(error)
+            continue
+        try:
+            converted = _make(
+                dest,
+                name,
+                kind,
+                given,
+                dtype=dtype,
+                channels=channels,
+                overwrite=overwrite,
+                progress=progress,
+            )
+        except SourceError as error:  # of an image in it; what is wrong with *dest* is a DatasetError
+            made.damaged[file] = str(error)
+            continue
+        made.converted.append(converted)
+    if concat and made.damaged:
+        made.damaged[CONCAT] = f"{CONCAT} was not written: it is of all five benchmarks"
+    elif concat:
         sets = {name: open_set(dest, name, "memfile") for name in BENCHMARKS}
-        write_concat(dest, sets, dtype=dtype, channels=made[0].channels)
+        write_concat(dest, sets, dtype=dtype, channels=made.converted[0].channels)
     return made
+
+
+def _is_bin(src: Path) -> bool:
+    return src.suffix == ".bin" and src.is_file()
+
+
+def _sources(src: Path, *, named: bool) -> tuple[Path, dict[str, Kind], dict[str, str]]:
+    """Return the folder of the sets, the kind of each by name, and the files in it that are no sets.
+
+    A ``.bin`` that is named is a set, whatever is in it, so that it is an error where it is not.
+    """
+    if _is_bin(src):
+        return src.parent, {src.stem: "bin"}, {}
+    found = find_sets(src, SOURCES)
+    others = foreign_files(src)
+    if named:
+        return src, {**{path.stem: "bin" for path in others}, **found}, {}
+    return src, found, {path.name: f"{path} is not a validation set, a pickle of images and pairs" for path in others}
+
+
+def _nothing(source: Path, found: dict[str, Kind], wanted: list[str], foreign: dict[str, str]) -> str:
+    missing = ", ".join(name for name in wanted if name not in found) or "a .bin, a carray or a memfile"
+    if foreign:
+        missing += f" that is a set ({', '.join(foreign)} is something else)"
+    there = f"there are {', '.join(found)}" if found else "a set is NAME.bin, or NAME/ with its NAME_list.npy"
+    return f"{source} does not have {missing}: {there}"
 
 
 def convert_pairs(

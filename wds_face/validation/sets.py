@@ -26,7 +26,7 @@ from wds_face.location import local_path
 from wds_face.progress import bar
 from wds_face.storage.local import LocalStore
 from wds_face.validation.benchmarks import BENCHMARKS
-from wds_face.validation.bins import Bin, pairs
+from wds_face.validation.bins import Bin, is_foreign, pairs
 from wds_face.validation.carray import Carray
 from wds_face.validation.images import Images, Joined, Memfile
 from wds_face.validation.memfile import BLOCK, Conf, read_conf, write_memfile
@@ -49,19 +49,31 @@ def memfile_path(root: str | os.PathLike[str], name: str) -> Path:
 
 
 def find_sets(root: str | os.PathLike[str], kinds: Sequence[Kind] = KINDS) -> dict[str, Kind]:
-    """The sets in a folder, and the first of *kinds* that each is there as; the five benchmarks first, then by name."""
+    """The sets in a folder, and the first of *kinds* that each is there as; the five benchmarks first, then by name.
+
+    A ``.bin`` that is something else than a set is not among them, unless it has the name of a benchmark.
+    """
     root = local_path(root, "path")
     found = dict[str, Kind]()
     names = {path.name.removesuffix("_list.npy") for path in root.glob("*_list.npy")}
     there: dict[Kind, set[str]] = {
         "memfile": {name for name in names if memfile_path(root, name).with_name("mem_file.dat.conf").is_file()},
         "concat": set(_concat_sets(root) if "concat" in kinds else ()),
-        "bin": {path.stem for path in root.glob("*.bin") if path.is_file()},
+        "bin": {path.stem for path in _bins(root) if path.stem in BENCHMARKS or not is_foreign(path)},
         "carray": {name for name in names if (root / name / "meta" / "sizes").is_file()},
     }
     for kind in kinds:
         found = {**dict.fromkeys(sorted(there[kind]), kind), **found}
     return dict(sorted(found.items(), key=lambda item: (BENCHMARKS.get(item[0], len(BENCHMARKS)), item[0])))
+
+
+def foreign_files(root: str | os.PathLike[str]) -> list[Path]:
+    """Return the ``.bin`` files of a folder that :func:`find_sets` takes for something else than sets, by name."""
+    return [path for path in _bins(Path(root)) if path.stem not in BENCHMARKS and is_foreign(path)]
+
+
+def _bins(root: Path) -> list[Path]:
+    return sorted(path for path in root.glob("*.bin") if path.is_file())
 
 
 def open_set(root: str | os.PathLike[str], name: str, kind: Kind, image_size: int = 112) -> ValidationSet:
