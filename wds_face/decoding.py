@@ -21,7 +21,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from wds_face.images import MAX_PIXELS, Buffer, kind
+from wds_face.images import MAX_PIXELS, Buffer, ImageError, kind
 
 U8 = NDArray[np.uint8]
 
@@ -46,10 +46,6 @@ _WHITE_IS_ZERO = 0
 
 #: Modes of PIL images whose pixels are grey.
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
-
-
-class ImageError(ValueError):
-    """An image cannot be decoded; the message says why in a few words."""
 
 
 def decode(data: Buffer, out: U8 | None = None) -> U8 | None:

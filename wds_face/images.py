@@ -6,6 +6,9 @@ import zlib
 
 Buffer = bytes | memoryview
 
+#: Width and height in pixels.
+Size = tuple[int, int]
+
 #: File name extensions that count as images (torchvision's list), lower case.
 EXTENSIONS = frozenset({"jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"})
 
@@ -18,6 +21,13 @@ MAX_PIXELS = 64_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _SOI = b"\xff\xd8\xff"
 _EOI = b"\xff\xd9"
+
+# Markers of JPEG segments that give height and width: SOF0 to SOF15, without DHT, JPG and DAC.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+class ImageError(ValueError):
+    """An image is damaged or cannot be decoded; the message says why in a few words."""
 
 
 def kind(data: Buffer) -> str | None:
@@ -39,46 +49,72 @@ def kind(data: Buffer) -> str | None:
 
 
 def defect(data: Buffer, *, deep: bool = False) -> str | None:
-    """What is wrong with an encoded image, in a few words; None if nothing is.
+    """Return what is wrong with an encoded image, in a few words, or None; see :func:`checked_size`."""
+    try:
+        checked_size(data, deep=deep)
+    except ImageError as error:
+        return str(error)
+    return None
+
+
+def checked_size(data: Buffer, *, deep: bool = False) -> Size:
+    """Check that an encoded image is whole, and return its width and height in pixels.
 
     JPEG and PNG are walked marker by marker, so that a file cut anywhere is found in microseconds; other formats are
-    decoded. ``deep`` decodes every format and so finds damage in the middle too.
+    decoded.
+
+    Args:
+        data: The encoded image.
+        deep: Decode every format, so that damage in the middle is found too.
+
+    Raises:
+        ImageError: It is not an image, or is damaged, cut short or too large.
     """
     if data[:3] == _SOI:
-        wrong = _jpeg_defect(data)
+        size = _jpeg_size(data)
     elif not len(data):
-        return "empty"
+        raise ImageError("empty")
     elif (found := kind(data)) is None:
-        return "not an image"
+        raise ImageError("not an image")
     elif found == "png":
-        wrong = _png_defect(data)
+        size = _png_size(data)
     else:
-        return _decode_defect(data)
-    return wrong or (_decode_defect(data) if deep else None)
+        return _decoded_size(data)
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ImageError(f"{size[0]} x {size[1]} pixels, more than {MAX_PIXELS:,}")
+    if deep:
+        return _decoded_size(data)
+    return size
 
 
-def _jpeg_defect(data: Buffer) -> str | None:
+def _jpeg_size(data: Buffer) -> Size:
     """Walk the segments up to the pixels (SOS), then ask for an end-of-image marker behind them.
 
     Inside the pixels 0xff is always followed by a stuffed 0 or a restart marker, so 0xffd9 there is the end; one that
     stands in an embedded thumbnail lies in a segment before, and does not count.
     """
-    at, size = 2, len(data)
+    at = 2
+    frame = 0
+    length = len(data)
     try:
         while (marker := data[at + 1]) != 0xDA:
             if data[at] != 0xFF:
-                return "damaged JPEG"
+                raise ImageError("damaged JPEG")
+            if marker in _FRAMES:
+                frame = at
             at += 1 if marker == 0xFF else 2 + (data[at + 2] << 8 | data[at + 3])
+        if data[at] != 0xFF or not frame:
+            raise ImageError("damaged JPEG")
+        height = data[frame + 5] << 8 | data[frame + 6]
+        width = data[frame + 7] << 8 | data[frame + 8]
     except IndexError:
-        return "truncated JPEG"
-    if data[at] != 0xFF:
-        return "damaged JPEG"
-    if bytes(data[size - 2 :]) == _EOI or bytes(data).rfind(_EOI, at) >= 0:
-        return None
-    return "truncated JPEG"
+        raise ImageError("truncated JPEG") from None
+    if bytes(data[length - 2 :]) != _EOI and bytes(data).rfind(_EOI, at) < 0:
+        raise ImageError("truncated JPEG")
+    return width, height
 
 
-def _png_defect(data: Buffer) -> str | None:
+def _png_size(data: Buffer) -> Size:
     """Walk the chunks to IEND, checking each CRC."""
     view = memoryview(data)
     at = len(_PNG)
@@ -88,18 +124,18 @@ def _png_defect(data: Buffer) -> str | None:
         if end > len(view):
             break
         if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            return "damaged PNG"
+            raise ImageError("damaged PNG")
         if bytes(view[at + 4 : at + 8]) == b"IEND":
-            return None
+            return int.from_bytes(view[16:20], "big"), int.from_bytes(view[20:24], "big")
         at = end
-    return "truncated PNG"
+    raise ImageError("truncated PNG")
 
 
-def _decode_defect(data: Buffer) -> str | None:
-    from wds_face.decoding import ImageError, decode_or_raise  # noqa: PLC0415 (rarely needed, and slow to import)
+def _decoded_size(data: Buffer) -> Size:
+    from wds_face.decoding import decode_or_raise  # noqa: PLC0415 (rarely needed, and slow to import)
 
     try:
-        decode_or_raise(data)
+        height, width, _ = decode_or_raise(data).shape
     except ImageError as error:
-        return f"cannot be decoded ({error})"
-    return None
+        raise ImageError(f"cannot be decoded ({error})") from None
+    return width, height

@@ -204,6 +204,8 @@ def _convert(
         again = len(index.shards) - report.written
         kept = f" ({again:,} shards were finished before)" if again > 0 else ""
         click.echo(f"{seconds:.1f} s, {index.images / max(seconds, 1e-9):,.0f} images/s{kept}")
+    if index.sizes is not None:
+        click.echo(f"sizes: {index.sizes.describe()}")
     for note in report.notes:
         click.echo(f"note: {note}")
     if report.skipped:

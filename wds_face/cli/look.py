@@ -108,6 +108,7 @@ def info(url: str, k: int, as_json: bool) -> None:
         f"  {below['identities']:,} identities ({below['share']:.1%}) have fewer than {below['k']} images; "
         f"they hold {below['share_of_images']:.1%} of the images"
     )
+    click.echo(f"  image sizes: {found.sizes.describe() if found.sizes else 'not recorded'}")
     _histogram(counts["histogram"])
 
 

@@ -20,6 +20,7 @@ from wds_face.progress import bar
 from wds_face.shards.checksums import CHECKSUMS, dump_checksums
 from wds_face.shards.classes import fields, table, write_classes
 from wds_face.shards.index import CLASSES, IDENTITY, MANIFEST, Index, read_manifest, write_index
+from wds_face.shards.sizes import Sizes, total
 from wds_face.sources.source import Skipped, Source
 from wds_face.storage import Store, open_store
 from wds_face.version import __version__
@@ -196,7 +197,9 @@ def _publish(runner: _Runner, results: list[ShardResult], skipped: list[Skipped]
         CHECKSUMS: checksums,
         SKIPPED: table((item.item, item.reason) for item in skipped),
     }
-    return write_index(runner.store, [result.shard for result in results], identities, tables, made)
+    sizes = Sizes.of(total(result.sizes for result in results))
+    shards = [result.shard for result in results]
+    return write_index(runner.store, shards, identities, tables, made, sizes=sizes)
 
 
 def _skipped(runner: _Runner) -> list[Skipped]:

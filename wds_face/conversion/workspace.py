@@ -99,6 +99,7 @@ class Workspace:
                 [LabelRun(*run) for run in saved["runs"]],
                 saved["images"],
                 [Skipped(*item) for item in saved["skipped"]],
+                {(width, height): images for width, height, images in saved["sizes"]},
             )
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
@@ -113,6 +114,7 @@ class Workspace:
             "runs": result.runs,
             "images": result.images,
             "skipped": result.skipped,
+            "sizes": [[*size, images] for size, images in result.sizes.items()],
         }
         # A marker that a power cut spoils only makes its shard be written again.
         self.store.put(self._marker(task), json.dumps(saved).encode(), durable=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import BinaryIO, NamedTuple
@@ -10,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wds_face.images import defect
+from wds_face.images import ImageError, Size, checked_size
 from wds_face.shards.checksums import checksum
 from wds_face.shards.index import Shard
 from wds_face.shards.tar import BLOCK, END, headers, padded
@@ -61,12 +62,16 @@ class ShardTask:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What came of a task. ``images`` counts the good images of each identity, none included."""
+    """What came of a task.
+
+    ``images`` counts the good images of each identity, none included, and ``sizes`` those of each width and height.
+    """
 
     shard: Shard
     runs: list[LabelRun]
     images: list[int]
     skipped: list[Skipped]
+    sizes: dict[Size, int]
 
 
 def write_shard(task: ShardTask) -> ShardResult:
@@ -77,6 +82,7 @@ def write_shard(task: ShardTask) -> ShardResult:
     places: list[tuple[int, int, int, int]] = []
     images: list[int] = []
     skipped: list[Skipped] = []
+    sizes: dict[Size, int] = defaultdict(int)
     with task.store.write(task.name, durable=False) as file:
         tar = _TarStream(file, task.cls)
         for label, items in zip(task.labels.tolist(), task.part.read(), strict=True):
@@ -84,18 +90,22 @@ def write_shard(task: ShardTask) -> ShardResult:
             for item in items:
                 if not isinstance(item, Image):
                     skipped.append(item)
-                elif wrong := defect(item.data, deep=task.deep):
-                    skipped.append(Skipped(item.item, wrong))
-                else:
-                    tar.add(label, number, item)
-                    number += 1
+                    continue
+                try:
+                    size = checked_size(item.data, deep=task.deep)
+                except ImageError as error:
+                    skipped.append(Skipped(item.item, str(error)))
+                    continue
+                sizes[size] += 1
+                tar.add(label, number, item)
+                number += 1
             images.append(number)
             if number:
                 places.append((label, number, offset, tar.nbytes - offset))
         digest = tar.close()
     runs = [LabelRun(*place, tar.sums[place[0]]) for place in places]
     shard = Shard(task.name, sum(images), tar.nbytes, digest)
-    return ShardResult(shard, runs, images, skipped)
+    return ShardResult(shard, runs, images, skipped, sizes)
 
 
 @dataclass

@@ -15,8 +15,9 @@ from torch.utils.data import Dataset
 
 from wds_face.datasets.preparation import FORMATS, choose_augmenter, prepare, reverse_channels
 from wds_face.datasets.snapshot import Snapshot
-from wds_face.decoding import ImageError, decode_or_raise
+from wds_face.decoding import decode_or_raise
 from wds_face.errors import RecordError
+from wds_face.images import ImageError
 from wds_face.recordio import RecordReader, unpack
 from wds_face.sources.records import ImageRecords, image_records, record_file
 from wds_face.transforms import Augmenter

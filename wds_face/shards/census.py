@@ -22,7 +22,8 @@ def census(index: Index, *, k: int = 4) -> dict[str, Any]:
     Returns:
         ``identities``, ``images``, ``shards``, ``bytes`` of tar; ``images_per_identity`` with min, median, mean, max;
         ``below_k`` with k, identities, share and the share of all images that they have; ``histogram``: a list of
-        (least, most, identities), ``most`` None for the last.
+        (least, most, identities), ``most`` None for the last; ``sizes`` of the images as
+        :meth:`~wds_face.shards.sizes.Sizes.to_json` gives them, or None where the index does not say.
     """
     images = index.identities["images"].astype(np.int64)
     few = images < k
@@ -49,5 +50,6 @@ def census(index: Index, *, k: int = 4) -> dict[str, Any]:
             "share_of_images": float(images[few].sum() / total),
         },
         "histogram": [(BINS[i], most[i], int(counts[i])) for i in range(last + 1)],
+        "sizes": None if index.sizes is None else index.sizes.to_json(),
         "made": index.made,
     }

@@ -23,6 +23,7 @@ from wds_face.errors import DatasetError
 from wds_face.shards.checksums import CHECKSUMS, Sums, load_checksums
 from wds_face.shards.classes import read_classes
 from wds_face.shards.names import compression_of
+from wds_face.shards.sizes import Sizes
 from wds_face.storage import Store, open_store
 
 FORMAT = 1
@@ -57,6 +58,8 @@ class Index:
         identities: :data:`IDENTITY` ``[n]``.
         made: how it was made (options of the conversion), JSON-able.
         tables: size and sha256 of the files beside ``index.json``.
+        sizes: how many images there are of each width and height; None where the index does not say, as of shards that
+            ``wds-face convert`` did not write.
     """
 
     store: Store
@@ -64,6 +67,7 @@ class Index:
     identities: NDArray[Any]
     made: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sizes: Sizes | None = None
 
     @property
     def images(self) -> int:
@@ -110,7 +114,8 @@ class Index:
                 for row in manifest["shardlist"]
             ]
             identities = _load(_table(store, IDENTITIES, own["tables"]))
-            index = cls(store, shards, identities, own["made"], own["tables"])
+            sizes = Sizes.from_json(own["sizes"]) if "sizes" in own else None
+            index = cls(store, shards, identities, own["made"], own["tables"], sizes)
             counts = (int(own["identities"]), int(own["images"]))
         except (KeyError, TypeError, ValueError) as error:
             raise DatasetError(f"{store}/{MANIFEST} is damaged ({error!r}): run `wds-face verify`") from None
@@ -186,7 +191,13 @@ def _read(store: Store, name: str, right: Callable[[bytes], bool]) -> bytes:
 
 
 def write_index(
-    store: Store, shards: list[Shard], identities: NDArray[Any], tables: dict[str, bytes], made: dict[str, Any]
+    store: Store,
+    shards: list[Shard],
+    identities: NDArray[Any],
+    tables: dict[str, bytes],
+    made: dict[str, Any],
+    *,
+    sizes: Sizes | None = None,
 ) -> Index:
     """Write the tables and then, last and atomically, the manifest.
 
@@ -194,18 +205,21 @@ def write_index(
         identities: :data:`IDENTITY` ``[n]``.
         tables: other files by name, ``classes.tsv`` among them.
         made: how the data set was made; the same input must give the same value.
+        sizes: of the images, if they are known.
     """
     tables = {IDENTITIES: _dump(identities), **tables}
     for name, data in tables.items():
         store.put(name, data)
     sums = {name: {"filesize": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in tables.items()}
-    own = {
+    own: dict[str, Any] = {
         "format": FORMAT,
         "identities": len(identities),
         "images": int(identities["images"].sum()),
         "tables": sums,
         "made": made,
     }
+    if sizes is not None:
+        own["sizes"] = sizes.to_json()
     shardlist = [
         {"url": shard.name, "nsamples": shard.images, "filesize": shard.nbytes, "sha256": shard.sha256}
         for shard in shards
@@ -213,7 +227,7 @@ def write_index(
     manifest = {"wids_version": 1, "wds_face": own, "shardlist": shardlist}
     own["sha256"] = _digest(manifest)
     store.put(MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
-    return Index(store, shards, identities, made, sums)
+    return Index(store, shards, identities, made, sums, sizes)
 
 
 def _table(store: Store, name: str, tables: dict[str, dict[str, Any]]) -> bytes:

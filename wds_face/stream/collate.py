@@ -15,8 +15,8 @@ from PIL import Image
 
 from wds_face.decoding import decode
 from wds_face.stream.batch import Batch
+from wds_face.transforms.fit import ToSquare
 from wds_face.transforms.forms import F32, U8, is_pair
-from wds_face.transforms.resize import resize
 from wds_face.transforms.tensors import planar, scaled, shares
 
 if TYPE_CHECKING:
@@ -124,10 +124,17 @@ def compose(
     batch: Batch,
     transform: Callable[[Image.Image], Any],
     channels: str,
-    size: int,
+    to_square: ToSquare,
     replace: Callable[[Batch, int], U8],
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The images of a batch, and their masks, as *transform* makes them of PIL images.
+
+    Args:
+        batch: of samples.
+        transform: of a square PIL image of mode RGB.
+        channels: ``"rgb"`` or ``"bgr"``, the order in which *transform* is given them.
+        to_square: brings images to the size in which *transform* is given them.
+        replace: returns what comes in the place of an image that cannot be decoded, uint8 RGB.
 
     Raises:
         TypeError: *transform* returned something else.
@@ -138,8 +145,10 @@ def compose(
             image = decode(batch.samples[number]["image"])
             if image is None:
                 image = replace(batch, number)
-            if image.shape[:2] != (size, size):
-                image = resize(image, size, size)
+            if image.shape[:2] != (to_square.side, to_square.side):
+                square = np.empty((to_square.side, to_square.side, 3), np.uint8)
+                to_square(image, square)
+                image = square
             out = transform(Image.fromarray(image if channels == "rgb" else np.ascontiguousarray(image[..., ::-1])))
             if is_pair(out):
                 out, mask = out

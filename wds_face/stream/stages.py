@@ -33,6 +33,7 @@ from wds_face.stream.replacement import Replacement
 from wds_face.stream.segments import Segments
 from wds_face.stream.slots import Room, Sent, Slot, Space
 from wds_face.transforms.batch import BatchTransform
+from wds_face.transforms.fit import ToSquare
 
 Ints = NDArray[np.int64]
 
@@ -226,7 +227,7 @@ class Compose:
     Args:
         transform: returns a tensor, or a tensor and its mask.
         channels: ``"rgb"`` or ``"bgr"``, as it wants its images.
-        size: images of another are resized to it first.
+        to_square: brings images to the size in which *transform* is given them.
         replacement: of images that cannot be decoded.
         counters: where time is counted, that of decoding with it.
     """
@@ -235,17 +236,20 @@ class Compose:
         self,
         transform: Callable[[Image.Image], Any],
         channels: str,
-        size: int,
+        to_square: ToSquare,
         replacement: Replacement,
         counters: Counters,
     ) -> None:
-        self.transform, self.channels, self.size = transform, channels, size
-        self.replacement, self.counters = replacement, counters
+        self.transform = transform
+        self.channels = channels
+        self.to_square = to_square
+        self.replacement = replacement
+        self.counters = counters
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         _settle()
         for batch in batches:
-            batch.images, batch.masks = compose(batch, self.transform, self.channels, self.size, self.replacement)
+            batch.images, batch.masks = compose(batch, self.transform, self.channels, self.to_square, self.replacement)
             self.counters.lap("transform_seconds")
             yield batch
 

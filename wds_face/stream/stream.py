@@ -30,6 +30,7 @@ from wds_face.stream.lanes import (
     summary,
 )
 from wds_face.stream.loader import PKLoader
+from wds_face.stream.other_sizes import OtherSizes
 from wds_face.stream.plan import cut_segments
 from wds_face.stream.position import Position
 from wds_face.stream.replacement import Replacement
@@ -39,6 +40,7 @@ from wds_face.stream.wrappers import refuse_accelerate_wrapper
 from wds_face.transforms import Augmenter, Occlusion
 from wds_face.transforms.batch import BatchTransform
 from wds_face.transforms.checks import count
+from wds_face.transforms.fit import Fit, ToSquare, checked_fit
 
 _log = logging.getLogger("wds_face")
 
@@ -86,7 +88,11 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         memory_format: Memory format of the images: ``"contiguous"``, on which ``images.view(len(images), -1)`` works,
             or ``"channels_last"``, for networks that were converted to it; ``torch.contiguous_format`` and
             ``torch.channels_last`` mean the same. Values and shapes do not differ.
-        image_size: images of another size are resized to this.
+        image_size: width and height of the images in a batch. Images of another size are brought to it before
+            anything else; a line in the log says how many there are and what is done.
+        fit: how: ``"stretch"`` each side to it, which changes the proportions of images that are not square; ``"crop"``
+            the centred square and resize that; or ``"pad"``: resize what is there to fit in, and fill the rest with
+            black. Occlusions are placed on the result. A state may be resumed with another *fit*.
         on_error: ``"replace"`` an image that cannot be decoded by another of its identity, or ``"raise"``.
         min_images: identities with fewer are left out; labels stay as they are.
         storage_options: of fsspec; see :class:`~wds_face.storage.remote.RemoteStore` for what else they may hold.
@@ -124,6 +130,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         channels: Literal["rgb", "bgr"] = "rgb",
         memory_format: Literal["contiguous", "channels_last"] | torch.memory_format = "contiguous",
         image_size: int = 112,
+        fit: Fit = "stretch",
         on_error: Literal["replace", "raise"] = "replace",
         min_images: int = 1,
         storage_options: dict[str, Any] | None = None,
@@ -143,6 +150,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             if value not in allowed:
                 raise ValueError(f'{name} is "{allowed[0]}" or "{allowed[1]}", not {value!r}')
         goes = Output(output, channels, memory_format_of(memory_format))
+        fit = checked_fit(fit)
         if transform is not None and not callable(transform):
             raise TypeError(f"transform must be a callable of a PIL image, not {transform!r}")
         if transform is not None and (augmenter is not None or occlusion is not None or flip):
@@ -181,12 +189,15 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         self._buffer_bytes = None if cache is not None or index.store.local is not None else buffer_bytes
         self._replacement = replacement = Replacement(on_error, self.counters)
         self.room = Room([] if transform else _parts(p * k, image_size, occlusion, goes))
+        other_sizes = OtherSizes(str(index.store), image_size, fit, self.counters)
+        other_sizes.log_recorded(index.sizes)
         stage: Transform | Compose
         if transform is None:
-            apply = BatchTransform(augmenter, occlusion, flip, image_size)
+            apply = BatchTransform(augmenter, occlusion, flip, image_size, fit=fit, on_other_size=other_sizes)
             stage = Transform(apply, replacement, self.room, self.counters)
         else:
-            stage = Compose(transform, channels, image_size, replacement, self.counters)
+            to_square = ToSquare(image_size, fit, other_sizes)
+            stage = Compose(transform, channels, to_square, replacement, self.counters)
         super().__init__(
             Plan(images, segments, int(seed), self.position, p=p, k=k, every=every, lanes=lanes, window=window),
             Read(index, rows, sums, segments, buffer_bytes=buffer_bytes, counters=self.counters, cache=cache),

@@ -11,8 +11,8 @@ from wds_face.decoding import decode
 from wds_face.images import Buffer
 from wds_face.transforms.augmenter import Augmenter
 from wds_face.transforms.checks import count, probability
+from wds_face.transforms.fit import Fit, ToSquare
 from wds_face.transforms.forms import F32, U8
-from wds_face.transforms.resize import resize
 from wds_face.transforms.transform import Occlusion
 
 
@@ -38,7 +38,10 @@ class BatchTransform:
         augmenter: comes first.
         occlusion: comes last, on the flipped image, so that a mask is never flipped.
         flip: how likely an image is to be flipped left to right.
-        image_size: of the batch; images of another size are resized to it before anything else.
+        image_size: of the batch; images of another size are brought to it before anything else.
+        fit: how; see :func:`~wds_face.transforms.fit.fit_to_square`. Occlusions are placed on the result: their
+            reference points are in pixels of it, wherever the face has come to lie.
+        on_other_size: called with height and width of each image of another size.
 
     Raises:
         TypeError: a transform is of another kind.
@@ -51,6 +54,9 @@ class BatchTransform:
         occlusion: Occlusion | None = None,
         flip: float = 0.0,
         image_size: int = 112,
+        *,
+        fit: Fit = "stretch",
+        on_other_size: Callable[[int, int], None] | None = None,
     ) -> None:
         if augmenter is not None and not isinstance(augmenter, Augmenter):
             raise TypeError(f"augmenter must be a wds_face.Augmenter, not {augmenter!r}")
@@ -61,6 +67,7 @@ class BatchTransform:
         self.augmenter, self.occlusion = augmenter, occlusion
         self.flip = probability("flip", flip)
         self.image_size = count("image_size", image_size)
+        self.to_square = ToSquare(self.image_size, fit, on_other_size)
         self._split = augmenter.draws if augmenter else 0
         #: random numbers that one image takes
         self.draws = self._split + 1 + (occlusion.draws if occlusion else 0)
@@ -101,7 +108,7 @@ class BatchTransform:
                     raise UndecodableError(number)
                 image = replace(number)
             if image is not row:
-                row[...] = resize(image, *row.shape[:2])
+                self.to_square(image, row)
 
     def change(self, images: U8, masks: U8 | None, rng: np.random.Generator) -> U8 | F32 | None:
         """Augment, flip and occlude *images* in place, and fill in *masks*, uint8 [N, H, W]; returns the masks.
