@@ -114,7 +114,7 @@ def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
     [
         (["convert", "imagefolder", "{tmp}/none", "{tmp}/out"], 1, "none is not there: give the folder"),
         (["convert", "recordio", "{tmp}/none", "{tmp}/out"], 1, "give a .rec file"),
-        (["convert", "webdataset", "{tmp}", "{tmp}/out"], 1, "holds no .tar files"),
+        (["convert", "webdataset", "{tmp}/empty", "{tmp}/out"], 1, "holds no .tar files"),
         (["convert", "webdataset", "{tmp}", "{tmp}/out", "--label-from", "json:"], 1, "it must be auto, cls, json"),
         (["convert", "imagefolder", "{faces}", "nonsense://x/y"], 1, "nonsense"),
         (["convert", "imagefolder", "{faces}", "/proc/out"], 1, "/proc/out"),
@@ -123,9 +123,9 @@ def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
         (["convert", "imagefolder", "{faces}", "{tmp}/out", "--min-images", "9"], 1, "no identity has 9 images"),
         (["verify", "{tmp}/none"], 1, "has no index.json"),
         (["info", "{tmp}/none"], 1, "has no index.json"),
-        (["index", "{tmp}"], 1, "holds no .tar files"),
+        (["index", "{tmp}/empty"], 1, "holds no .tar files"),
         (["preview", "{tmp}/none", "-o", "{tmp}/a.png"], 1, "give a folder of images, a .rec file, or shards"),
-        (["preview", "{tmp}", "-o", "{tmp}/a.png"], 1, "holds no image that can be decoded"),
+        (["preview", "{tmp}/empty", "-o", "{tmp}/a.png"], 1, "has no sub-folders with images"),
         (["preview", "{faces}", "-o", "{tmp}/a.xyz"], 2, "named '.xyz'; try .png"),
         (["preview", "{faces}", "-o", "{tmp}/none/a.png"], 2, "there is no folder"),
         (["preview", "{faces}", "-n", "0"], 2, "--faces"),
@@ -139,6 +139,7 @@ def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
 def test_a_mistake_is_told_in_one_line(
     faces: Path, tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
+    (tmp_path / "empty").mkdir()
     line = fails(code, *(word.format(tmp=tmp_path, faces=faces) for word in arguments))
     assert message in line
     assert line.startswith("wds-face")

@@ -109,22 +109,3 @@ def test_no_index_for_two_data_sets(two_sets: tuple[Path, Path], tmp_path: Path)
     with pytest.raises(WdsFaceError, match=r"both have the first image of label 0.*convert each data set on its own"):
         adopt(folder, workers=1)
     assert sorted(sums(folder)) == ["a-000000.tar", "b-000000.tar"]
-
-
-def test_data_sets_in_folders_of_their_own(two_sets: tuple[Path, Path]) -> None:
-    message = refusal(two_sets[0].parent / "[ab]" / "*.tar")
-    assert "a/a-000000.tar and b/b-000000.tar both have the first image of label 0" in message
-
-
-def test_folders_that_have_an_index_each(tmp_path: Path, jpegs: list[bytes]) -> None:
-    """Of any maker: the keys do not tell."""
-    for number, folder in enumerate("ab"):
-        (tmp_path / folder).mkdir()
-        with wds.TarWriter(str(tmp_path / folder / "x.tar")) as writer:
-            for label in range(3):
-                writer.write({"__key__": f"{label}", "jpg": jpegs[3 * number + label], "cls": label})
-    assert WebDataset(tmp_path).scan().images.tolist() == [2, 2, 2]
-    for folder in "ab":
-        adopt(tmp_path / folder, workers=1)
-    assert "a/x.tar and b/x.tar are of different data sets, both with label 0" in refusal(tmp_path)
-    assert WebDataset(tmp_path / "a").scan().images.tolist() == [1, 1, 1]

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import MakeFolder
 from wds_face import ImageFolder, SourceError, WdsFaceError
+from wds_face.errors import PathError
 from wds_face.pool import Workers
 from wds_face.sources import Image, Inventory, Skipped
 
@@ -64,16 +65,16 @@ def test_everything_else_is_reported(make_folder: MakeFolder) -> None:
     (root / "list.txt").write_text("x")
     inventory = ImageFolder(root).scan()
     assert inventory.names == ["a"]
-    assert sorted(inventory.skipped) == [
-        Skipped(".git", "not in an identity folder"),
-        Skipped("a/.DS_Store", "not an image"),
-        Skipped("a/._0000.jpg", "not an image"),
-        Skipped("a/none", "not an image"),
-        Skipped("a/notes.txt", "not an image"),
-        Skipped("a/zero.jpg", "empty"),
-        Skipped("empty", "empty identity folder"),
-        Skipped("list.txt", "not in an identity folder"),
-        Skipped("only text/a.md", "not an image"),
+    assert inventory.skipped == [
+        Skipped(".git", "hidden or system file", "other"),
+        Skipped("a/.DS_Store", "hidden or system file", "other"),
+        Skipped("a/._0000.jpg", "hidden or system file", "other"),
+        Skipped("a/none", "not an image", "other"),
+        Skipped("a/notes.txt", "not an image", "other"),
+        Skipped("a/zero.jpg", "empty", "item"),
+        Skipped("empty", "empty folder", "other"),
+        Skipped("list.txt", "not an image", "other"),
+        Skipped("only text/a.md", "not an image", "other"),
     ]
 
 
@@ -133,10 +134,26 @@ def test_links_are_followed_and_loops_are_not(make_folder: MakeFolder) -> None:
     found = read(inventory)
     assert found["b"] == ["b/0000.jpg", "b/linked.jpg"]
     assert found["c"] == ["c/0000.jpg", "c/linked.jpg"]
-    reasons = dict(inventory.skipped)
-    assert reasons["a/self"] == "symbolic link loop"
-    assert reasons["b/gone.jpg"].startswith("unreadable")
-    assert any(reason == "symbolic link loop" for item, reason in inventory.skipped if item.startswith("a/up"))
+    assert found["a"] == ["a/0000.jpg"], "a link to the root brings nobody else's images"
+    loop = "symbolic link to a folder that contains it"
+    assert inventory.skipped == [
+        Skipped("a/self", loop, "other"),
+        Skipped("a/up", loop, "other"),
+        Skipped("b/gone.jpg", "unreadable (No such file or directory)", "item"),
+        Skipped("b/more", "not an image", "other"),
+        Skipped("c/gone.jpg", "unreadable (No such file or directory)", "item"),
+        Skipped("c/more", "not an image", "other"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("link", "kind"), [("carl", "container"), ("a/more", "container"), ("a/x.png", "item"), ("notes.txt", "other")]
+)
+def test_broken_links(make_folder: MakeFolder, link: str, kind: str) -> None:
+    """A link without an extension stands for a folder: of an identity that is on a disk that is not mounted, say."""
+    root = make_folder({"a": 1})
+    (root / link).symlink_to("/nowhere/carl")
+    assert ImageFolder(root).scan().skipped == [Skipped(link, "unreadable (No such file or directory)", kind)]
 
 
 def test_a_file_that_goes_away_is_reported(make_folder: MakeFolder) -> None:
@@ -161,7 +178,7 @@ def test_a_file_too_large_to_be_a_face_is_not_read(make_folder: MakeFolder) -> N
         file.truncate(20 << 30)  # sparse: takes no room
     inventory = ImageFolder(root).scan()
     assert inventory.images.tolist() == [1]
-    assert inventory.skipped == [Skipped("a/huge.jpg", "21,474,836,480 bytes, more than 268,435,456")]
+    assert inventory.skipped == [Skipped("a/huge.jpg", "21,474,836,480 bytes, more than 268,435,456", "item")]
 
 
 UNREADABLE = """
@@ -187,9 +204,55 @@ def test_folders_and_files_without_permission(make_folder: MakeFolder, tmp_path:
     (root / "b").chmod(0o755)
     assert run.stdout.splitlines() == [
         "1",
-        "Skipped(item='a/0001.jpg', reason='unreadable (Permission denied)')",
-        "Skipped(item='b', reason='unreadable folder (Permission denied)')",
+        "Skipped(item='a/0001.jpg', reason='unreadable (Permission denied)', kind='item')",
+        "Skipped(item='b', reason='unreadable folder (Permission denied)', kind='container')",
     ], run.stderr
+
+
+@pytest.mark.parametrize(
+    "name", [".ipynb_checkpoints", "@eaDir", "__MACOSX", ".Trash-1000", "$RECYCLE.BIN", "lost+found"]
+)
+def test_hidden_folders_at_every_depth(make_folder: MakeFolder, name: str) -> None:
+    """With copies of images, as notebooks, Synology and macOS leave them."""
+    root = make_folder({"a": 2, "a/x": 1, "b": 1, name: 1, f"a/{name}": 3, f"a/x/{name}/0000.jpg": 1})
+    inventory = ImageFolder(root).scan()
+    assert inventory.names == ["a", "b"]
+    assert inventory.images.tolist() == [3, 1]
+    hidden = sorted([name, f"a/{name}", f"a/x/{name}"])
+    assert inventory.skipped == [Skipped(path, "hidden or system file", "other") for path in hidden]
+
+
+@pytest.mark.parametrize("name", ["._0000.jpg", ".0000.jpg", "Thumbs.db", ".DS_Store", "desktop.ini"])
+def test_hidden_files(make_folder: MakeFolder, jpegs: list[bytes], name: str) -> None:
+    root = make_folder({"a": 1})
+    (root / "a" / name).write_bytes(jpegs[0])
+    (root / name).write_bytes(jpegs[0])
+    inventory = ImageFolder(root).scan()
+    assert inventory.images.tolist() == [1]
+    found = sorted([name, f"a/{name}"])
+    assert inventory.skipped == [Skipped(path, "hidden or system file", "other") for path in found]
+
+
+def test_images_that_would_be_lost_count_as_items(make_folder: MakeFolder, jpegs: list[bytes]) -> None:
+    """Beside the identity folders, or in a format that is not read."""
+    root = make_folder({"a": 1})
+    (root / "loose.jpg").write_bytes(jpegs[0])
+    (root / "a" / "phone.HEIC").write_bytes(b"x")
+    (root / "b.gif").write_bytes(b"x")
+    unread = "an image format that is not read ({}): convert it to JPEG or PNG"
+    assert ImageFolder(root).scan().skipped == [
+        Skipped("a/phone.HEIC", unread.format(".heic"), "item"),
+        Skipped("b.gif", unread.format(".gif"), "item"),
+        Skipped("loose.jpg", "not in an identity folder", "item"),
+    ]
+
+
+def test_only_images_that_cannot_be_read(make_folder: MakeFolder) -> None:
+    root = make_folder({"a": 0, "b": 0})
+    (root / "a" / "0.jpg").touch()
+    (root / "b" / "0.jpg").touch()
+    with pytest.raises(SourceError, match=r"holds no image that can be read: a/0\.jpg: empty \(1 more\)"):
+        ImageFolder(root).scan()
 
 
 @pytest.mark.parametrize(
@@ -200,7 +263,7 @@ def test_what_is_no_image_folder(tmp_path: Path, jpegs: list[bytes], path: str, 
     (tmp_path / "file").touch()
     (tmp_path / "flat").mkdir()
     (tmp_path / "flat" / "0.jpg").write_bytes(jpegs[0])
-    with pytest.raises(SourceError, match=message) as caught:
+    with pytest.raises((SourceError, PathError), match=message) as caught:
         ImageFolder(path if "://" in path else tmp_path / path).scan()
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, WdsFaceError)
@@ -222,7 +285,8 @@ def test_workers_list_the_same(make_folder: MakeFolder, monkeypatch: pytest.Monk
 def test_a_link_to_itself_in_the_root(make_folder: MakeFolder) -> None:
     root = make_folder({"a": 1})
     (root / "self").symlink_to("self")
-    assert ImageFolder(root).scan().skipped == [Skipped("self", "not in an identity folder")]
+    reason = "unreadable (Too many levels of symbolic links)"
+    assert ImageFolder(root).scan().skipped == [Skipped("self", reason, "container")]
 
 
 def test_folders_nested_without_end(make_folder: MakeFolder) -> None:

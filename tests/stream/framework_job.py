@@ -211,10 +211,11 @@ def transformers_over_the_stream(job: dict[str, Any]) -> None:
     transformers.Trainer(Network(), arguments, train_dataset=make_stream(job)).train()
 
 
-def ray_worker(job: dict[str, Any]) -> None:
-    """Run a job in a worker of Ray Train."""
+def ray_loop(job: dict[str, Any]) -> None:
+    """One worker of Ray Train."""
     import ray.train
     import ray.train.torch
+    import torch.distributed
 
     rank = ray.train.get_context().get_world_rank()
     loader = make_loader(job)
@@ -236,30 +237,21 @@ def ray_worker(job: dict[str, Any]) -> None:
                 return
 
 
-def ray_workers(config: dict[str, Any]) -> None:
-    for job in config["jobs"]:
-        ray_worker(job)
-
-
-def run_in_ray(jobs: list[dict[str, Any]]) -> None:
-    """Run all jobs in one group of workers: starting one takes longer than the jobs."""
+def ray(job: dict[str, Any]) -> None:
     import ray
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    ray.init(num_cpus=2, include_dashboard=False)
+    if not ray.is_initialized():
+        ray.init(num_cpus=2, include_dashboard=False)
     scaling = ScalingConfig(num_workers=2, use_gpu=False, resources_per_worker={"CPU": 1})
-    run = RunConfig(storage_path=str(Path(jobs[0]["trace"]).parent / "ray"))
-    TorchTrainer(ray_workers, train_loop_config={"jobs": jobs}, scaling_config=scaling, run_config=run).fit()
+    run = RunConfig(storage_path=str(Path(job["trace"]).parent / "ray"))
+    TorchTrainer(ray_loop, train_loop_config=job, scaling_config=scaling, run_config=run).fit()
 
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    jobs = json.loads(os.environ["FRAMEWORK_JOBS"])
-    if jobs[0]["kind"] == "ray":
-        run_in_ray(jobs)
-    else:
-        for job in jobs:
-            getattr(sys.modules[__name__], job["kind"])(job)
+    for job in json.loads(os.environ["FRAMEWORK_JOBS"]):
+        getattr(sys.modules[__name__], job["kind"])(job)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -17,7 +17,6 @@ from wds_face import ImageFolder, Options, PKStream, convert
 
 OPTIONS: dict[str, Any] = {"p": 5, "k": 3, "seed": 7, "lanes": 2, "image_size": 24, "flip": 0.5, "output": "uint8"}
 EPOCHS = 3
-pytestmark = pytest.mark.timeout(1500)  # two processes import two frameworks each
 Row = dict[str, Any]
 
 
@@ -65,7 +64,7 @@ def start(jobs: list[dict[str, Any]], shards: str, folder: Path, ranks: int = 2)
         env=environment,
         capture_output=True,
         text=True,
-        timeout=1200,
+        timeout=500,
         check=False,
     )
 

@@ -481,16 +481,3 @@ def test_where_memory_without_a_name_is_refused(
 
     monkeypatch.setattr("os.memfd_create", refuse, raising=False)
     assert sums(steps(masked(shards, **OPTIONS).loader(2), dict)) == sums(whole)
-
-
-def test_an_iteration_without_batches_is_told(shards: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The state of an epoch's end has nothing left of it."""
-    loader = masked(shards, **OPTIONS).loader()
-    batches = list(loader)
-    assert "no batch is left" not in caplog.text
-    again = masked(shards, **OPTIONS).loader()
-    again.load_state_dict(loader.state_dict())
-    assert list(again) == []
-    assert "set_epoch(1) begins the next one" in caplog.text
-    again.set_epoch(1)
-    assert len(list(again)) == len(batches)

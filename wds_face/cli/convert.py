@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from wds_face.cli.engine import engine_options, full, open_executor
-from wds_face.cli.options import label_option
+from wds_face.cli.options import identity_depth, label_option
 from wds_face.cli.units import Bytes
 from wds_face.cli.validation import validation
 from wds_face.location import shown
@@ -59,16 +59,22 @@ def convert() -> None:
 @convert.command()
 @click.argument("src", type=click.Path())
 @click.argument("dest")
+@identity_depth
 @_options
-def imagefolder(src: str, dest: str, **options: Any) -> None:
+def imagefolder(src: str, dest: str, identity_depth: int | None, **options: Any) -> None:
     """A folder with one sub-folder of images per identity.
+
+    Sub-folders of an identity belong to it. A tree that can be read in two ways, such as train/<identity> beside
+    test/<identity>, is refused until --identity-depth says where the identities are. Hidden, thumbnail and trash
+    folders are left out.
 
     \b
     Examples:
       wds-face convert imagefolder faces/ shards/
       wds-face convert imagefolder faces/ shards/ --min-images 2 --labels key
+      wds-face convert imagefolder splits/ shards/ --identity-depth 2
     """
-    _convert(ImageFolder, src, dest, **options)
+    _convert(partial(ImageFolder, identity_depth=identity_depth), src, dest, **options)
 
 
 @convert.command()

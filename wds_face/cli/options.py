@@ -27,6 +27,12 @@ points = click.option(
     show_default=True,
     help="Where nose and mouth are: in the middle of 112 x 112 (insightface), or 8 px further left.",
 )
+identity_depth = click.option(
+    "--identity-depth",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Depth of the identity folders: 1 for SRC/<identity>, 2 for SRC/<split>/<identity> [default: found].",
+)
 quiet = click.option(
     "--quiet", "-q", is_flag=True, help="Print no progress, notes or results; errors and --json still come."
 )

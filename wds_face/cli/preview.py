@@ -23,11 +23,15 @@ from wds_face.cli import options
 @click.option("-n", "--faces", type=click.IntRange(1, 200), default=8, show_default=True, help="How many.")
 @options.seed
 @options.points
+@options.identity_depth
 @click.option("--scale", type=click.IntRange(1, 8), default=1, show_default=True, help="Enlarge the images.")
-def preview(*, src: str, output: str, faces: int, seed: int, points: str, scale: int) -> None:  # fmt: skip
+def preview(
+    *, src: str, output: str, faces: int, seed: int, points: str, identity_depth: int | None, scale: int
+) -> None:
     """Draw what each transform does to the same faces, with the mask beside each.
 
-    SRC is a folder of image folders, a .rec file, or shards (a folder, a URL, a .tar).
+    SRC is a folder of image folders, a .rec file, or shards (a folder, a URL, a .tar). Faces are of different
+    identities, those that a conversion would find.
 
     \b
     Examples:
@@ -40,6 +44,8 @@ def preview(*, src: str, output: str, faces: int, seed: int, points: str, scale:
     from wds_face.decoding import decode  # noqa: PLC0415
     from wds_face.errors import SourceError  # noqa: PLC0415
     from wds_face.gallery import exhibits, gallery  # noqa: PLC0415
+    from wds_face.pool import Workers  # noqa: PLC0415
+    from wds_face.progress import bar  # noqa: PLC0415
     from wds_face.sheet import kind_of, save_picture  # noqa: PLC0415
     from wds_face.sources.peek import peek  # noqa: PLC0415
 
@@ -50,9 +56,13 @@ def preview(*, src: str, output: str, faces: int, seed: int, points: str, scale:
     if not Path(output).absolute().parent.is_dir():
         raise click.BadParameter(f"there is no folder {Path(output).parent}.", param_hint="--output")
     rng = np.random.default_rng(seed)
-    decoded = (decode(data) for _, data in peek(src, rng))
+    with Workers(None) as workers, bar("scanning", None, True) as shown:
+        found = peek(src, rng, identity_depth=identity_depth, workers=workers, progress=shown.update)
+    decoded = (decode(data) for _, data in found.images)
     chosen = list(itertools.islice((image for image in decoded if image is not None), faces))
     if not chosen:
         raise SourceError(f"{src} holds no image that can be decoded")
     save_picture(output, gallery(chosen, exhibits(points, rng), scale=scale, title=f"wds-face preview {src}"))
     click.echo(f"{output}: {len(chosen)} faces of {src}")
+    for note in found.notes:
+        click.echo(f"note: {note}")

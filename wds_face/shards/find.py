@@ -13,10 +13,12 @@ from typing import Any
 
 from braceexpand import braceexpand
 
+from wds_face import recognise
 from wds_face.errors import SourceError, TarError
+from wds_face.hidden_files import is_hidden
 from wds_face.location import is_url, shown
 from wds_face.shards.compression import HEAD, looks_like_tar, recognize
-from wds_face.shards.names import Stray, is_hidden, is_shard, split_of, stray
+from wds_face.shards.names import Stray, is_shard, split_of, stray
 from wds_face.storage import Store, open_store
 from wds_face.storage.store import Listing
 
@@ -313,6 +315,8 @@ def _no_shards(store: Store, found: ShardList, pattern: str = "") -> str:
         text = f"{where} holds records, not shards: `wds-face convert recordio` reads {records[0].name}"
     elif any("image" in other.reason for other in found.strays):
         text = f"{where} holds images, not shards: `wds-face convert imagefolder` takes a folder for each person"
+    elif store.local is not None and (hint := recognise.hint(store.local / pattern)):
+        text = f"{where} holds no .tar files{hint}"
     elif found.strays:
         text += f" (found {found.strays[0].name}: {found.strays[0].reason})"
     return text

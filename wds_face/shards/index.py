@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wds_face import recognise
 from wds_face.errors import DatasetError
 from wds_face.shards.checksums import CHECKSUMS, Sums, load_checksums
 from wds_face.shards.classes import read_classes
@@ -159,6 +160,8 @@ def _without_manifest(store: Store) -> str:
             f"{store} has no {MANIFEST}, and {compressed[0]} is compressed, so that it cannot be read by ranges: "
             "run `wds-face convert webdataset` first"
         )
+    if store.local is not None and (hint := recognise.hint(store.local, reader="webdataset")):
+        return f"{store} has no {MANIFEST}{hint}"
     return (
         f"{store} has no {MANIFEST}: no data set, or one whose conversion has not finished "
         "(run the same `wds-face convert` again, or `wds-face index` for shards made elsewhere)"

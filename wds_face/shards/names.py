@@ -77,11 +77,6 @@ def is_shard(name: str) -> bool:
     return compression_of(name) is not None
 
 
-def is_hidden(folder: str) -> bool:
-    """Return whether a folder belongs to a tool or a file system, and not to a data set."""
-    return folder.startswith(".") or folder in ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN")
-
-
 def split_of(name: str) -> str:
     """Return the split that a shard's path names, "train", "val" or "test", and "" if it names none."""
     for part in name.split("/"):

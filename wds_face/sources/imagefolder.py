@@ -9,26 +9,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from wds_face import images
+from wds_face import recognise
 from wds_face.errors import NOT_THE_FILE, SourceError
 from wds_face.location import local_path
 from wds_face.pool import Workers
-from wds_face.sources.source import ALONE, Image, Inventory, Skipped, quiet
+from wds_face.sources.folder_listing import Listing, list_folders
+from wds_face.sources.nesting import FolderTree, Layout, choose_depth, depth_of, name_identities, notes_on_identities
+from wds_face.sources.source import ALONE, Image, Inventory, Skipped, quiet, runs
 
 _READ = 1 << 16  # more than nearly every aligned face
 _TASK = 512  # folders that a worker lists at a time
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # without O_BINARY, Windows changes line ends
-
-
-class _Listing(NamedTuple):
-    """What some identities hold. Files of one are NUL-joined in order: millions of names are a few large strings."""
-
-    files: list[bytes]
-    images: list[int]
-    nbytes: list[int]
-    stamps: list[bytes]  # change with the size or the time of any file
-    skipped: list[Skipped]
 
 
 class ImageFolder:
@@ -36,16 +29,37 @@ class ImageFolder:
 
     Sub-folders within an identity belong to it, symbolic links are followed, and identities and files are taken in
     the order of their names, so labels equal torchvision's ``class_to_idx`` wherever nothing had to be left out.
+    Hidden, thumbnail and trash folders (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``, …) are left out at every
+    depth.
+
+    The depth of the identities is found from the tree: images directly in ``ROOT/<identity>/`` settle it, a lone folder
+    that leads to ten or more is a level above the identities, and sub-folders whose names recur
+    (``<person>/frontal``, ``<person>/profile``) are variants within identities. Anything else, such as
+    ``train/<person>`` beside ``test/<person>``, is refused with both readings; see
+    :func:`wds_face.sources.nesting.choose_depth`.
+
+    With identities below depth 1, names of splits (``train``, ``test``, ``val``, …) and folders that all identities lie
+    in are no part of an identity's name: ``train/ann`` and ``test/ann`` are one identity, ``ann``, and a note says so;
+    ``a/0`` and ``b/0`` are two.
 
     Args:
-        root: the folder.
+        root: Path of the folder.
+        identity_depth: Depth of the identity folders below the root, 1 for ``ROOT/<identity>``, 2 for
+            ``ROOT/<split>/<identity>``; 0 if the root itself is the only identity. None finds it.
+
+    Raises:
+        ValueError: ``identity_depth`` is negative.
+        PathError: ``root`` is a URL.
     """
 
     kind = "imagefolder"
     recursive = True
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, identity_depth: int | None = None) -> None:
+        if identity_depth is not None and identity_depth < 0:
+            raise ValueError(f"identity_depth is {identity_depth}: it must be 0 or more, or None")
         self.root = str(local_path(root, "SRC"))
+        self.identity_depth = identity_depth
 
     @property
     def location(self) -> str:
@@ -53,152 +67,184 @@ class ImageFolder:
         return self.root
 
     def scan(self, workers: Workers = ALONE, progress: Callable[[int], object] = quiet) -> Inventory:
-        """See :class:`wds_face.sources.Source`."""
+        """See :class:`wds_face.sources.Source`.
+
+        Raises:
+            SourceError: This is not a folder of image folders, or how deep identities lie in it is ambiguous.
+        """
         if not os.path.isdir(self.root):
-            hint = "is a file" if os.path.exists(self.root) else "is not there"
-            raise SourceError(f"{self.root} {hint}: give the folder that holds one sub-folder per identity")
-        skipped: list[Skipped] = []
-        try:
-            entries = sorted(os.scandir(self.root), key=lambda entry: entry.name)
-        except OSError as error:
-            raise SourceError(f"{self.root} cannot be read ({error.strerror})") from None
-        names = []
-        for entry in entries:
-            try:
-                identity = entry.is_dir() and not entry.name.startswith(".")
-            except OSError:  # a link to itself
-                identity = False
-            if identity:
-                names.append(entry.name)
-            else:
-                skipped.append(Skipped(entry.name, "not in an identity folder"))
-        if not names:
-            raise SourceError(f"{self.root} has no sub-folders: an image folder has one per identity")
-        tasks = [(self.root, names[i : i + _TASK]) for i in range(0, len(names), _TASK)]
-        files: list[bytes] = []
-        images: list[int] = []
-        nbytes: list[int] = []
-        stamps: list[bytes] = []
-        for found in workers.map(_list, tasks):
-            files += found.files
-            images += found.images
-            nbytes += found.nbytes
-            stamps += found.stamps
-            skipped += found.skipped
-            progress(sum(found.images))
-        full = np.flatnonzero(images)
+            raise SourceError(self._why_no_folder())
+        listing = self._list(workers, progress)
+        if not listing.folders:
+            raise SourceError(self._why_no_images(listing.skipped))
+        layout = self._layout(listing)
+        identities = _group(listing, layout.depth, self.root)
+        listing.skipped.sort()
         return Inventory(
-            names=[names[i] for i in full],
-            images=np.array(images, np.int64)[full],
-            nbytes=np.array(nbytes, np.int64)[full],
-            part=lambda rows: _FolderPart(self.root, [(names[i], files[i], stamps[i]) for i in full[rows]]),
-            skipped=skipped,
+            names=identities.names,
+            images=identities.images,
+            nbytes=identities.nbytes,
+            part=lambda rows: _FolderPart(self.root, identities.of(rows)),
+            skipped=[*listing.skipped, *_above(listing, layout.depth)],
+            notes=[*layout.notes, *identities.notes],
+            facts={"identity_depth": layout.depth},
         )
 
-
-def _list(task: tuple[str, list[str]]) -> _Listing:
-    root, identities = task
-    found = _Listing([], [], [], [], [])
-    for identity in identities:
-        walk = _Walk(identity)
+    def _list(self, workers: Workers, progress: Callable[[int], object]) -> Listing:
+        """List the tree. Folders are spread over the workers one level after the other."""
         try:
-            walk.enter(f"{root}/{identity}", "", frozenset())
-        except RecursionError:
-            walk.skipped.append(Skipped(identity, "folders nested too deeply"))
-        walk.files.sort()
-        found.files.append(os.fsencode("\0".join([name for name, _, _ in walk.files])))
-        found.images.append(len(walk.files))
-        found.nbytes.append(sum([size for _, size, _ in walk.files]))
-        stamp = hash(tuple([number for _, *numbers in walk.files for number in numbers]))  # of integers: never salted
-        found.stamps.append(stamp.to_bytes(8, "little", signed=True))
-        found.skipped.extend(walk.skipped)
-        if not walk.files and not walk.skipped:
-            found.skipped.append(Skipped(identity, "empty identity folder"))
-    return found
-
-
-class _Walk:
-    """Every image of an identity with its size, and what is none."""
-
-    def __init__(self, identity: str) -> None:
-        self.identity = identity
-        self.files: list[tuple[str, int, int]] = []  # name, bytes, time of the last change
-        self.skipped: list[Skipped] = []
-
-    def enter(self, folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> None:
-        """Walk a folder that lies within the folders with the (device, inode) ``above``."""
-        try:
-            with os.scandir(folder) as entries:
-                listing = list(entries)
+            listing = list_folders((self.root, [""]))
         except OSError as error:
-            if error.errno in NOT_THE_FILE:
-                raise
-            return self._skip(prefix, f"unreadable folder ({error.strerror})")
-        for entry in listing:
-            name = prefix + entry.name
-            try:
-                if entry.is_dir():
-                    within = above | {_identify(folder)}
-                    if _identify(entry.path) in within:
-                        self._skip(name, "symbolic link loop")
-                    else:
-                        self.enter(entry.path, name + "/", within)
-                elif entry.name.startswith(".") or entry.name.rpartition(".")[2].lower() not in images.EXTENSIONS:
-                    self._skip(name, "not an image")
-                elif not (size := (status := entry.stat()).st_size):
-                    self._skip(name, "empty")
-                elif size > images.MAX_BYTES:
-                    self._skip(name, f"{size:,} bytes, more than {images.MAX_BYTES:,}")
-                else:
-                    self.files.append((name, size, status.st_mtime_ns))
-            except OSError as error:
-                if error.errno in NOT_THE_FILE:
-                    raise
-                self._skip(name, f"unreadable ({error.strerror})")
-        return None
+            raise SourceError(f"{self.root} cannot be read ({error.strerror})") from None
+        waiting = sorted(listing.deferred)
+        while waiting:
+            tasks = [(self.root, waiting[i : i + _TASK]) for i in range(0, len(waiting), _TASK)]
+            waiting = []
+            for found in workers.map(list_folders, tasks):
+                listing.extend(found)
+                waiting += found.deferred
+                progress(sum(found.images))
+            waiting.sort()
+        return listing
 
-    def _skip(self, name: str, reason: str) -> None:
-        self.skipped.append(Skipped(f"{self.identity}/{name}".rstrip("/"), reason))
+    def _layout(self, listing: Listing) -> Layout:
+        tree = FolderTree(listing.folders, listing.images)
+        if self.identity_depth is not None:
+            if not tree.at_depth(self.identity_depth):
+                raise SourceError(
+                    f"{self.root} has no images at --identity-depth {self.identity_depth}: they lie at most "
+                    f"{max(map(depth_of, listing.folders))} folders deep"
+                )
+            return Layout(self.identity_depth, [])
+        if not tree.children:
+            raise SourceError(
+                f"{self.root} has no sub-folders with images: an image folder has one per identity, and here "
+                f"{listing.images[0]:,} images lie side by side"
+            )
+        return choose_depth(self.root, tree)
+
+    def _why_no_folder(self) -> str:
+        if os.path.exists(self.root):
+            hint = recognise.hint(self.root) or ": give the folder that holds one sub-folder per identity"
+            return f"{self.root} is a file{hint}"
+        return f"{self.root} is not there: give the folder that holds one sub-folder per identity"
+
+    def _why_no_images(self, skipped: list[Skipped]) -> str:
+        problems = [item for item in skipped if item.kind != "other"]
+        if problems:
+            more = f" ({len(problems) - 1:,} more)" if problems[1:] else ""
+            return f"{self.root} holds no image that can be read: {problems[0].item}: {problems[0].reason}{more}"
+        return f"{self.root} has no sub-folders with images{recognise.hint(self.root)}"
 
 
-def _identify(folder: str) -> tuple[int, int]:
-    found = os.stat(folder)
-    return found.st_dev, found.st_ino
+class _Folder(NamedTuple):
+    """A folder of one identity: its path below the root, the NUL-joined names of its images, and their stamp."""
+
+    path: str
+    files: bytes
+    stamp: bytes
+
+
+@dataclass(frozen=True)
+class _Identities:
+    """The identities of a listing, sorted by name, and the folders of each."""
+
+    names: list[str]
+    images: NDArray[np.int64]
+    nbytes: NDArray[np.int64]
+    listing: Listing
+    order: NDArray[np.int64]
+    """Positions in the listing, identity by identity."""
+    starts: NDArray[np.int64]
+    """Where each identity starts in ``order``, ``[n + 1]``."""
+    notes: list[str]
+
+    def of(self, rows: NDArray[np.int64]) -> list[list[_Folder]]:
+        """Return the folders of the identities in these rows."""
+        listing = self.listing
+        return [
+            [_Folder(listing.folders[i], listing.files[i], listing.stamps[i]) for i in self.order[run].tolist()]
+            for run in runs(self.starts, rows)
+        ]
+
+
+def _group(listing: Listing, depth: int, root: str) -> _Identities:
+    """Group the folders at this depth and below by identity."""
+    positions = [i for i, folder in enumerate(listing.folders) if depth_of(folder) >= depth]
+    tops = ["/".join(listing.folders[i].split("/")[:depth]) for i in positions]
+    notes: list[str] = []
+    if depth == 0:
+        names = [os.path.basename(os.path.abspath(root))] * len(positions)
+    elif depth == 1:
+        names = tops
+    else:
+        names = name_identities(tops)
+        notes = notes_on_identities(tops, names, [listing.images[i] for i in positions])
+    ranks = sorted(range(len(positions)), key=lambda rank: (names[rank], listing.folders[positions[rank]]))
+    order = np.array([positions[rank] for rank in ranks], np.int64)
+    names = [names[rank] for rank in ranks]
+    first = np.array([i for i, name in enumerate(names) if i == 0 or name != names[i - 1]], np.int64)
+    return _Identities(
+        names=[names[i] for i in first.tolist()],
+        images=np.add.reduceat(np.array(listing.images, np.int64)[order], first),
+        nbytes=np.add.reduceat(np.array(listing.nbytes, np.int64)[order], first),
+        listing=listing,
+        order=order,
+        starts=np.append(first, len(order)),
+        notes=notes,
+    )
+
+
+def _above(listing: Listing, depth: int) -> list[Skipped]:
+    """Return the images that lie beside the identity folders or above them."""
+    skipped = []
+    for folder, files in zip(listing.folders, listing.files, strict=True):
+        if depth_of(folder) < depth:
+            names = os.fsdecode(files).split("\0")
+            skipped += [Skipped(_join(folder, name), "not in an identity folder") for name in names]
+    return sorted(skipped)
+
+
+def _join(folder: str, file: str) -> str:
+    return f"{folder}/{file}" if folder else file
 
 
 @dataclass(frozen=True)
 class _FolderPart:
     root: str
-    folders: list[tuple[str, bytes, bytes]]
-    """Name, files and stamp of each identity."""
+    identities: list[list[_Folder]]
 
     @property
     def fingerprint(self) -> bytes:
         """See :class:`wds_face.sources.Part`."""
         digest = hashlib.sha256(os.fsencode(os.path.realpath(self.root)))
-        for name, files, stamp in self.folders:
-            digest.update(os.fsencode(name) + b"\0\0" + files + b"\0\0" + stamp)
+        for folders in self.identities:
+            digest.update(len(folders).to_bytes(8, "little"))
+            for folder in folders:
+                digest.update(os.fsencode(folder.path) + b"\0\0" + folder.files + b"\0\0" + folder.stamp)
         return digest.digest()
 
     def read(self) -> Iterator[Iterable[Image | Skipped]]:
         """See :class:`wds_face.sources.Part`."""
-        for name, files, _ in self.folders:
-            yield self._identity(name, os.fsdecode(files).split("\0"))
+        for folders in self.identities:
+            yield self._identity(folders)
 
-    def _identity(self, identity: str, files: list[str]) -> Iterator[Image | Skipped]:
-        for file in files:
-            try:
-                data = _read(f"{self.root}/{identity}/{file}")
-            except OSError as error:
-                if error.errno in NOT_THE_FILE:
-                    raise
-                yield Skipped(f"{identity}/{file}", f"unreadable ({error.strerror})")
-                continue
-            yield Image(f"{identity}/{file}", file.rpartition(".")[2].lower(), data)
+    def _identity(self, folders: list[_Folder]) -> Iterator[Image | Skipped]:
+        for folder in folders:
+            for file in os.fsdecode(folder.files).split("\0"):
+                item = _join(folder.path, file)
+                try:
+                    data = _read(f"{self.root}/{item}")
+                except OSError as error:
+                    if error.errno in NOT_THE_FILE:
+                        raise
+                    yield Skipped(item, f"unreadable ({error.strerror})")
+                    continue
+                yield Image(item, file.rpartition(".")[2].lower(), data)
 
 
 def _read(path: str) -> bytes:
-    """A whole small file in three system calls."""
+    """Read a whole file, a small one in three system calls."""
     descriptor = os.open(path, _FLAGS)
     try:
         data = os.read(descriptor, _READ)

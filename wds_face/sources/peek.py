@@ -1,109 +1,171 @@
-"""Some images of a data set of any kind, without reading the rest of it."""
+"""Some images of a data set of any kind, one of each identity."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
+from wds_face import recognise
 from wds_face.errors import SourceError
-from wds_face.images import EXTENSIONS
-from wds_face.recordio import RecordReader, unpack
-from wds_face.shards.find import Location, find_shards
+from wds_face.images import EXTENSIONS, defect
+from wds_face.location import is_url, shown
+from wds_face.pool import Workers
+from wds_face.shards.find import Location, ShardList, find_shards
 from wds_face.shards.index import MANIFEST, Index
-from wds_face.shards.names import is_shard
-from wds_face.shards.opening import open_shard
-from wds_face.shards.samples import SampleReader, extension
-from wds_face.shards.spool import Spool
+from wds_face.shards.samples import extension
 from wds_face.shards.tar import walk
-from wds_face.sources.records import image_records, record_file
-from wds_face.storage import Store, open_store
-from wds_face.storage.store import Listing
+from wds_face.sources.imagefolder import ImageFolder
+from wds_face.sources.records import RecordIO
+from wds_face.sources.shards import WebDataset
+from wds_face.sources.source import ALONE, Image, Inventory, quiet
+from wds_face.storage import open_store
+
+#: An image is taken from among so many of its identity; more would have to be read to get at later ones.
+_MOST_READ = 8
 
 
-def peek(url: str, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
-    """Names and encoded bytes of images in random order, of different identities where these can be told apart.
+class Peek(NamedTuple):
+    """Images of a data set.
+
+    Attributes:
+        kind: What was read: ``"dataset"``, ``"recordio"``, ``"webdataset"`` or ``"imagefolder"``.
+        notes: Lines for the user about how it was read.
+        images: Name of the identity and encoded bytes of an image, in random order.
+    """
+
+    kind: str
+    notes: list[str]
+    images: Iterator[tuple[str, bytes]]
+
+
+def peek(
+    url: str,
+    rng: np.random.Generator,
+    *,
+    identity_depth: int | None = None,
+    workers: Workers = ALONE,
+    progress: Callable[[int], object] = quiet,
+) -> Peek:
+    """Choose one image of each identity at random, in random order.
+
+    Identities and images are those that a conversion would take. Image folders and records are scanned as a whole for
+    that; of shards without an index, one is scanned after the other as images are asked for, and an identity counts
+    where it is met first. A data set of wds_face is read by its index.
 
     Args:
-        url: a folder of image folders, a ``.rec`` file or a folder with one, or shards: a folder or fsspec URL of
-            them, a ``.tar`` or a brace pattern.
-        rng: of the order.
+        url: Folder of image folders, ``.rec`` file or a folder with one, or shards: a folder or fsspec URL of them, a
+            ``.tar`` or a brace pattern. Of a folder of images side by side, all are chosen.
+        rng: Random generator of the order and the choice.
+        identity_depth: Depth of the identities in image folders, see :class:`wds_face.ImageFolder`.
+        workers: Workers to share the scan of image folders with.
+        progress: Called with the number of images found since the last call.
 
     Raises:
-        SourceError: there is nothing of these.
-        DatasetError, RecordError, TarError: it cannot be read.
+        SourceError: There is nothing of these, or it is ambiguous; ``identity_depth`` was given for another kind.
+        DatasetError, RecordError, TarError: It cannot be read.
     """
-    path = Path(url)
-    if path.suffix == ".rec" or (path.is_dir() and any(path.glob("*.rec"))):
-        return _of_records(path, rng)
-    location = Location.parse(url)
-    if not location.pattern:
-        store = open_store(url)
-        if store.size(MANIFEST) is not None:
-            return _of_index(Index.open(store), rng)
-        listing = store.listing()
-        if path.is_dir() and not any(map(is_shard, listing.files)) and not any(_shards_in(store, listing)):
-            return _of_folders(path, rng)
-        if not listing.files and not listing.folders:
-            raise SourceError(f"{store} is not there, or empty: give a folder of images, a .rec file, or shards")
-    found = find_shards(url)
-    return _of_shards(found.store, found.names, rng)
+    kind = _kind(url, identity_depth)
+    if kind == "dataset":
+        return Peek(kind, [], _of_index(Index.open(url), rng))
+    if kind == "webdataset":
+        found = find_shards(url)
+        return Peek(kind, found.notes, _of_shards(found, rng))
+    if kind == "images":
+        inventory = ImageFolder(url, identity_depth=0).scan(workers, progress)
+        return Peek("imagefolder", inventory.notes, _all_images(inventory, rng))
+    source = RecordIO(url) if kind == "recordio" else ImageFolder(url, identity_depth=identity_depth)
+    inventory = source.scan(workers, progress)
+    return Peek(source.kind, inventory.notes, _one_of_each(inventory, rng, set()))
 
 
-def _shards_in(store: Store, listing: Listing) -> Iterator[bool]:
-    """Tell of each of the first folders whether it holds shards."""
-    for folder in listing.folders[:16]:
-        yield any(map(is_shard, store.names(folder)))
+def _kind(url: str, identity_depth: int | None) -> recognise.Kind:
+    """Return what to read a path or URL as. What is not known is left to :class:`ImageFolder` to refuse."""
+    kind = _kind_of_url(url) or _kind_of_path(url)
+    if identity_depth is None:
+        return kind
+    if kind in ("imagefolder", "images"):
+        return "imagefolder"
+    raise SourceError(f"{shown(url)} holds no image folders ({kind}): leave --identity-depth out")
 
 
-def _of_folders(root: Path, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
-    with os.scandir(root) as entries:
-        folders = sorted(entry.path for entry in entries if entry.is_dir())
-    for number in rng.permutation(len(folders)):
-        files = [file for file in sorted(Path(folders[number]).iterdir()) if _is_image(file)]
-        if files:
-            file = files[rng.integers(len(files))]
-            yield f"{file.parent.name}/{file.name}", file.read_bytes()
-    files = [file for file in sorted(root.iterdir()) if _is_image(file)]
-    for number in rng.permutation(len(files)):
-        yield files[number].name, files[number].read_bytes()
+def _kind_of_url(url: str) -> recognise.Kind | None:
+    """Return what a URL or a pattern of shards is read as, None for any other local path."""
+    if not is_url(url):
+        is_pattern = bool(Location.parse(url).pattern) and not os.path.exists(url)
+        return "webdataset" if is_pattern and not url.endswith(".rec") else None
+    if not Location.parse(url).pattern and open_store(url).size(MANIFEST) is not None:
+        return "dataset"
+    return "webdataset"
 
 
-def _is_image(file: Path) -> bool:
-    return file.suffix[1:].lower() in EXTENSIONS and file.is_file()
+def _kind_of_path(path: str) -> recognise.Kind:
+    found = recognise.recognise(path)
+    if found is None:
+        if not os.path.isdir(path) and not path.endswith(".rec"):
+            raise SourceError(f"{path} is not there, or empty: give a folder of images, a .rec file, or shards")
+        return "recordio" if path.endswith(".rec") else "imagefolder"
+    if found.kind in ("dataset", "recordio") and found.path != path:  # in a folder below
+        return "imagefolder"
+    if found.kind in ("unsupported", "validation"):
+        return "imagefolder"
+    return found.kind
 
 
-def _of_records(path: Path, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
-    path = record_file(path)
-    found = image_records(path)
-    _, identity = np.unique(found.table["label"], return_inverse=True)
-    order = rng.permutation(len(identity))
-    _, first = np.unique(identity[order], return_index=True)  # of each identity the one that comes first
-    with RecordReader(path) as reader:
-        for number in order[np.sort(first)].tolist():
-            _, payload = unpack(reader.at(int(found.table["offset"][number])))
-            yield f"label {found.table['label'][number]:g}", bytes(payload)
+def _one_of_each(inventory: Inventory, rng: np.random.Generator, seen: set[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield a random whole image of each identity that is not among the ``seen``, and add it to these."""
+    for row in rng.permutation(len(inventory.names)).tolist():
+        name = inventory.names[row]
+        if name in seen:
+            continue
+        first = int(rng.integers(min(int(inventory.images[row]), _MOST_READ)))
+        spare: bytes | None = None
+        for i, data in enumerate(_whole_images(inventory, row)):
+            spare = data
+            if i >= first:
+                break
+        if spare is not None:
+            seen.add(name)
+            yield name, spare
+
+
+def _all_images(inventory: Inventory, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    """Yield all images of the only identity in random order."""
+    (part,) = inventory.part(np.array([0])).read()
+    found = [bytes(image.data) for image in part if isinstance(image, Image)]
+    for i in rng.permutation(len(found)):
+        yield inventory.names[0], found[i]
+
+
+def _whole_images(inventory: Inventory, row: int) -> Iterator[bytes]:
+    """Yield the images of an identity that are not damaged."""
+    (images,) = inventory.part(np.array([row])).read()
+    for image in images:
+        if isinstance(image, Image) and defect(image.data) is None:
+            yield bytes(image.data)
+
+
+def _of_shards(found: ShardList, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    """Yield an image of each identity, shard by shard."""
+    store = found.store
+    seen: set[str] = set()
+    for i in rng.permutation(len(found.names)):
+        inventory = WebDataset(f"{store.url}/{found.names[i]}", options=store.options).scan()
+        try:
+            yield from _one_of_each(inventory, rng, seen)
+        finally:
+            inventory.release(ALONE)
 
 
 def _of_index(index: Index, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
     for row in index.identities[rng.permutation(len(index.identities))]:
-        start, end = int(row["offset"]), int(row["offset"] + row["nbytes"])
+        start = int(row["offset"])
+        end = start + int(row["nbytes"])
         (run,) = index.store.ranges([index.shards[row["shard"]].name], [start], [end])
         if isinstance(run, Exception):
             raise run
         members = [member for member in walk(memoryview(run), ends=False) if extension(member) in EXTENSIONS]
         member = members[rng.integers(len(members))]
-        yield member.name, run[member.data : member.data + member.size]
-
-
-def _of_shards(store: Store, names: list[str], rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
-    spool = Spool()
-    for number in rng.permutation(len(names)):
-        view, _ = open_shard(store, names[number], spool)
-        samples = [sample for sample in SampleReader().read(view) if sample.image is not None]
-        for place in rng.permutation(len(samples)):
-            member = samples[place].image
-            if member is not None:
-                yield member.name, bytes(view[member.data : member.data + member.size])
+        yield index.classes[row["label"]], run[member.data : member.data + member.size]

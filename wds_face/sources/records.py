@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wds_face import images
+from wds_face import images, recognise
 from wds_face.errors import RecordError, SourceError
 from wds_face.location import local_path
 from wds_face.pool import Workers
@@ -72,13 +72,15 @@ def record_file(path: str | os.PathLike[str]) -> Path:
     if not path.is_dir():
         if not path.is_file():
             raise SourceError(f"{path} is not there: give a .rec file or the folder that holds train.rec")
+        if hint := recognise.hint(path, reader="recordio"):
+            raise SourceError(f"{path} is not a .rec file{hint}")
         return path
     found = sorted(path.glob("*.rec"))
     named = [file for file in found if file.name == "train.rec"] or found
     if len(named) == 1:
         return named[0]
     if not found:
-        raise SourceError(f"{path} holds no .rec file")
+        raise SourceError(f"{path} holds no .rec file{recognise.hint(path)}")
     raise SourceError(f"{path} holds {len(found)} .rec files ({found[0].name}, …): name the one that is meant")
 
 

@@ -1,0 +1,264 @@
+"""At which depth of a folder tree identities lie."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from wds_face.errors import SourceError
+
+#: So many folders side by side are not taken for variants of one identity unless other identities have them too. With
+#: a smaller number more trees of few identities are read without a question, and more variants raise one.
+MANY = 10
+
+_SPLITS = frozenset(
+    {
+        *("train", "training", "trainset", "trainval", "test", "testing", "testset", "val", "valid", "validation"),
+        *("dev", "eval", "evaluation", "heldout", "held-out", "held_out", "holdout", "gallery", "probe", "query"),
+    }
+)
+
+
+class Layout(NamedTuple):
+    """How a folder tree is read.
+
+    Attributes:
+        depth: Depth of the identity folders below the root: 1 for ``ROOT/<identity>``.
+        notes: Lines for the user, about what was decided.
+    """
+
+    depth: int
+    notes: list[str]
+
+
+class FolderTree:
+    """The folders of a tree that hold images at any depth.
+
+    Args:
+        folders: Paths, below the root, of the folders with images directly in them; the root itself is ``""``.
+        images: Number of images directly in each, as many as ``folders``.
+    """
+
+    def __init__(self, folders: Sequence[str], images: Sequence[int]) -> None:
+        self.images = dict(zip(folders, images, strict=True))
+        self.children: dict[str, set[str]] = {}
+        for folder in folders:
+            path = folder
+            while path:
+                parent, _, name = path.rpartition("/")
+                siblings = self.children.setdefault(parent, set())
+                if name in siblings:  # and so are all above
+                    break
+                siblings.add(name)
+                path = parent
+        #: Folders with at least :data:`MANY` sub-folders, and those above them.
+        self.wide: set[str] = set()
+        for folder, names in self.children.items():
+            if len(names) >= MANY:
+                parts = folder.split("/")
+                self.wide.update("/".join(parts[:count]) for count in range(1, len(parts) + 1))
+
+    def below(self, folders: Iterable[str]) -> list[str]:
+        """Return the sub-folders of some folders, sorted."""
+        return sorted(
+            f"{folder}/{name}" if folder else name for folder in folders for name in self.children.get(folder, ())
+        )
+
+    def at_depth(self, depth: int) -> list[str]:
+        """Return the folders at this depth, sorted."""
+        level = [""]
+        for _ in range(depth):
+            level = self.below(level)
+            if not level:
+                break
+        return level
+
+    def holder(self, folder: str) -> str:
+        """Return the folder itself, or the first one below it that has images or more than one sub-folder."""
+        while not self.images.get(folder) and len(self.children.get(folder, ())) == 1:
+            (name,) = self.children[folder]
+            folder = f"{folder}/{name}"
+        return folder
+
+    def is_nested(self, folder: str) -> bool:
+        """Return whether a folder may hold identities: only sub-folders, or :data:`MANY` of them somewhere below."""
+        holder = self.holder(folder)
+        only_sub_folders = len(self.children.get(holder, ())) > 1 and not self.images.get(holder)
+        return only_sub_folders or folder in self.wide
+
+
+def choose_depth(root: str, tree: FolderTree) -> Layout:
+    """Find the depth at which the identities of a tree lie.
+
+    Only folders with images at any depth count.
+
+    - Images lie directly in the folders: these are the identities, with what their sub-folders hold.
+    - One lone folder that holds another lone one, or leads to :data:`MANY` or more side by side, is a level above: look
+      below it.
+    - Several folders hold only sub-folders, whose different names are fewer than the folders that have them
+      (``<person>/frontal``, ``<person>/profile``): these are variants within identities.
+    - Anything else is ambiguous: a folder of only sub-folders that is named like a split (``train``, ``test``, …) and
+      has others beside it, one that has sub-folders of other names than its neighbours, or one in which :data:`MANY` or
+      more lie side by side.
+
+    Args:
+        root: Path of the tree, for messages.
+        tree: Its folders.
+
+    Raises:
+        SourceError: It is ambiguous. The message gives both readings and the options that choose one.
+    """
+    depth = 1
+    level = tree.below([""])
+    while nested := [folder for folder in level if tree.is_nested(folder)]:
+        if len(level) == 1:
+            if not _is_level_above(tree, level[0]):
+                raise SourceError(_ambiguity(root, tree, depth, nested))
+        elif _are_variants(tree, nested):
+            return Layout(depth, [*_lone_note(root, level, depth), _variants_note(tree, nested, depth)])
+        else:
+            raise SourceError(_ambiguity(root, tree, depth, nested))
+        depth += 1
+        level = tree.below(level)
+    return Layout(depth, _lone_note(root, level, depth))
+
+
+def _is_level_above(tree: FolderTree, lone: str) -> bool:
+    """Return whether the only folder of its depth cannot be an identity."""
+    stray = tree.images.get(lone, 0) < MANY  # a few pictures beside many folders decide nothing
+    return stray and (len(tree.children[lone]) == 1 or lone in tree.wide)
+
+
+def _lone_note(root: str, level: list[str], depth: int) -> list[str]:
+    if depth == 1:
+        return []
+    above = level[0].rpartition("/")[0]
+    return [
+        f"{root}/{above} is the only folder with images: each of its {len(level):,} sub-folders is an identity "
+        f"(--identity-depth {depth})"
+    ]
+
+
+def _variants_note(tree: FolderTree, nested: list[str], depth: int) -> str:
+    names = sorted(set().union(*(tree.children[tree.holder(folder)] for folder in nested)))
+    more = ", …" if names[2:] else ""
+    return (
+        f"{len(nested):,} identities have sub-folders ({', '.join(map(repr, names[:2]))}{more}) whose images are "
+        f"theirs; say --identity-depth {depth + 1} if the sub-folders are the identities"
+    )
+
+
+def _are_variants(tree: FolderTree, nested: list[str]) -> bool:
+    if any(is_split(folder.rpartition("/")[2]) for folder in nested):
+        return False
+    names: set[str] = set()
+    for folder in nested:
+        names |= tree.children[tree.holder(folder)]
+    return len(names) < len(nested)
+
+
+def _ambiguity(root: str, tree: FolderTree, depth: int, nested: list[str]) -> str:
+    folders = tree.at_depth(depth)
+    shallow = name_identities(folders)
+    deeper = depth + 1
+    while len(tree.at_depth(deeper)) == len(folders) and tree.at_depth(deeper + 1):  # lone folders in each
+        deeper += 1
+    deep = name_identities(tree.at_depth(deeper))
+    above = sum(images for folder, images in tree.images.items() if depth_of(folder) < deeper)
+    lost = f" ({above:,} images above these left out)" if above else ""
+    train = next((folder for folder in nested if folder.rpartition("/")[2].casefold().startswith("train")), None)
+    alone = f", or give {root}/{train} alone" if train else ""
+    return (
+        f"{root} can be read as {_count(shallow)} with --identity-depth {depth}, or as {_count(deep)} with "
+        f"--identity-depth {deeper}{lost}: choose one{alone}"
+    )
+
+
+def _count(names: Sequence[str]) -> str:
+    different = sorted(set(names))
+    more = ", …" if different[2:] else ""
+    return f"{_plural(len(different), 'identity', 'identities')} ({', '.join(map(repr, different[:2]))}{more})"
+
+
+def is_split(name: str) -> bool:
+    """Return whether a folder of this name is a part of a data set for training or testing: ``train``, ``Val_2``, …"""
+    return name.casefold().strip("0123456789_-. ") in _SPLITS
+
+
+def name_identities(folders: Sequence[str]) -> list[str]:
+    """Name the identities of some folders at one depth. Folders with the same name are one identity.
+
+    The name is the path below the root without the names of splits (``train``, ``test``, …) and without folders that
+    all identities lie in: ``train/ann`` and ``test/ann`` are both ``ann``; ``a/0`` and ``b/0`` stay two identities.
+    """
+    paths = [folder.split("/") for folder in folders]
+    if not paths:
+        return []
+    upper = range(len(paths[0]) - 1)
+    shared = {i for i in upper if len({path[i] for path in paths}) == 1}
+    names = []
+    for path in paths:
+        kept = [path[i] for i in upper if i not in shared and not is_split(path[i])]
+        names.append("/".join([*kept, path[-1]]))
+    return names
+
+
+def notes_on_identities(folders: Sequence[str], names: Sequence[str], images: Sequence[int]) -> list[str]:
+    """Return what the user should know of identities that are made of several folders, or lie in several splits.
+
+    Args:
+        folders: Identity folders, ``[n]``; one may occur more than once, with a part of its images each.
+        names: Names of their identities, ``[n]``.
+        images: Number of images in each, ``[n]``.
+    """
+    notes = []
+    splits: dict[str, set[str]] = {}
+    totals: Counter[str] = Counter()
+    for folder, name, count in zip(folders, names, images, strict=True):
+        for part in filter(is_split, folder.split("/")[:-1]):
+            splits.setdefault(part, set()).add(name)
+            totals[part] += count
+    if len(splits) > 1:
+        listed = [
+            f"{split} ({_plural(len(splits[split]), 'identity', 'identities')}, "
+            f"{_plural(totals[split], 'image', 'images')})"
+            for split in sorted(splits)
+        ]
+        notes.append(f"splits are read together: {', '.join(listed)}; to hold one back, give the others alone")
+    several = sorted(name for name, folders_of in _group(folders, names).items() if len(folders_of) > 1)
+    if several:
+        more = ", …" if several[2:] else ""
+        shown = ", ".join(map(repr, several[:2]))
+        named = _plural(len(several), "name is", "names are")
+        notes.append(f"{named} in more than one split, and each is one identity: {shown}{more}")
+    return notes
+
+
+def _group(folders: Sequence[str], names: Sequence[str]) -> dict[str, set[str]]:
+    """Return the different folders of each name."""
+    found: dict[str, set[str]] = {}
+    for folder, name in zip(folders, names, strict=True):
+        found.setdefault(name, set()).add(folder)
+    return found
+
+
+def _plural(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def depth_of(folder: str) -> int:
+    """Return how deep a folder lies below the root, 0 for the root itself, ``""``."""
+    return folder.count("/") + 1 if folder else 0
+
+
+__all__ = [
+    "MANY",
+    "FolderTree",
+    "Layout",
+    "choose_depth",
+    "depth_of",
+    "is_split",
+    "name_identities",
+    "notes_on_identities",
+]
