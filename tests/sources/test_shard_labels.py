@@ -293,3 +293,21 @@ def test_a_member_that_nothing_has(tmp_path: Path) -> None:
     write(tmp_path, labelled("cls", [b"1", b"2"]))
     message = refusal(with_label(tmp_path, "xml"))
     assert "no sample has a label for --label-from xml (first sample: 0000.jpg, 0000.cls)" in message
+
+
+def test_one_of_several_images(tmp_path: Path) -> None:
+    members: Members = []
+    for number in range(3):
+        members += [(f"{number}.jpg", IMAGE), (f"{number}.png", IMAGE + b"mask"), (f"{number}.cls", b"%d" % number)]
+    skipped = write(tmp_path, members).scan().skipped
+    assert {item.reason for item in skipped} == {"second image of its sample (see --image-from)"}
+    inventory = with_label(tmp_path, "cls", image_from="png").scan()
+    assert inventory.skipped == []
+    assert inventory.nbytes.tolist() == [len(IMAGE) + 4] * 3
+
+
+def test_what_the_first_samples_do_not_show(tmp_path: Path) -> None:
+    """The rule is proposed by some of them, and held against all."""
+    members = [(f"{name}/{n:04d}.jpg", IMAGE) for name in ("ann", "bob") for n in range(600)]
+    members += labelled("json", [fields(label=n) for n in range(2)], "carl/{:04d}")
+    assert "2 samples have a label in json:label, the first ones have it in key" in refusal(write(tmp_path, members))

@@ -236,7 +236,7 @@ def test_further_images_of_a_sample_are_reported(tmp_path: Path, jpegs: list[byt
     folder = write(tmp_path / "s", [[("a", {"jpg": jpegs[0], "png": b"p", "cls": 0})]])
     inventory = WebDataset(str(folder)).scan()
     assert inventory.images.tolist() == [1]
-    assert inventory.skipped == [Skipped("s-00.tar:a.png", "second image of its sample")]
+    assert inventory.skipped == [Skipped("s-00.tar:a.png", "second image of its sample (see --image-from)")]
 
 
 def test_somebody_elses_classes_are_not_names(tmp_path: Path, jpegs: list[bytes]) -> None:

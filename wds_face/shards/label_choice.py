@@ -22,6 +22,9 @@ from wds_face.shards.tar import Member
 #: What ``key`` falls back to; as weak as it is, it is never held against another rule.
 _PREFIX_RULE = PatternRule(PREFIX.removeprefix("key:"))
 
+#: Samples of a shard that propose how it is read. All others are held against that, so that more only take longer.
+_PROBED = 1000
+
 #: Extensions that are named in a message, and that ``auto`` looks at.
 _FEW = 4
 
@@ -141,7 +144,9 @@ def _look(asked: Reading, view: memoryview, name: str) -> Reading | None:
     plain = False
     damage: TarError | None = None
     try:
-        for _, members in reader.members(view):
+        for number, (_, members) in enumerate(reader.members(view)):
+            if kinds and number >= _PROBED:
+                break
             for member in members:
                 kind = reader.extension(member)
                 plain = plain or kind in EXTENSIONS
@@ -166,6 +171,7 @@ def _with_labels(asked: Reading, view: memoryview, rules: tuple[LabelRule, ...])
     """Add the rules that find a label, or something that is none, in a sample of a shard; None without an image."""
     finds: set[LabelRule] = set()
     sample = ""
+    samples = 0
     reader = asked.reader()
     with suppress(TarError):  # what comes before the damage is enough
         for key, members in reader.members(view):
@@ -174,7 +180,8 @@ def _with_labels(asked: Reading, view: memoryview, rules: tuple[LabelRule, ...])
                 continue
             sample = sample or _shown(members, contents)
             finds.update(rule for rule in rules if rule not in finds and _is_found(rule, key, contents))
-            if len(finds) == len(rules):
+            samples += 1
+            if len(finds) == len(rules) or (finds and samples >= _PROBED):
                 break
     if not sample:
         return None

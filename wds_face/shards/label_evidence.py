@@ -54,7 +54,6 @@ class Evidence:
     Attributes:
         rule: The rule that gives the labels.
         others: Rules that it is compared with.
-        samples: The number of samples.
         labels: The number of samples of each label.
         first: Key of the first sample with a label.
         binary: Samples whose label is not text.
@@ -65,7 +64,6 @@ class Evidence:
 
     rule: LabelRule
     others: tuple[LabelRule, ...] = ()
-    samples: int = 0
     labels: dict[str, int] = field(default_factory=dict)
     first: str = ""
     binary: int = 0
@@ -75,7 +73,6 @@ class Evidence:
 
     def add(self, key: str, members: Members, sample: Sample) -> None:
         """Add a sample; see ``watch`` of :class:`~wds_face.shards.samples.SampleReader`."""
-        self.samples += 1
         if sample.label is not None:
             self._add_label(key, sample.label)
             own = sample.own_label

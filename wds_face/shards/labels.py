@@ -24,6 +24,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from wds_face.errors import WdsFaceError
@@ -88,8 +89,9 @@ class LabelRule(ABC):
     def read(self, key: str, members: Members) -> Label:
         """Return the identity of the sample with this key and these members."""
 
-    def missing(self) -> Label:
-        """Return what :meth:`read` returns where the sample has nothing."""
+    @cached_property
+    def nothing(self) -> Label:
+        """What :meth:`read` returns where the sample has nothing."""
         return Label("", f"no identity (looked for in {self.spec})", "missing")
 
 
@@ -109,7 +111,7 @@ class MemberRule(LabelRule):
         """See :class:`LabelRule`."""
         view = members.get(self.extension)
         if view is None or not len(view):
-            return self.missing()
+            return self.nothing
         if len(view) > MAX_LABEL:
             return Label("", f"its .{self.extension} has {len(view)} bytes, too many for a label", "bad")
         data = bytes(view)
@@ -123,7 +125,7 @@ class MemberRule(LabelRule):
             return Label("", f"its .{self.extension} is not text ({_shown_bytes(data)})", "binary")
         text = data.strip(_BLANK).decode("utf-8", "surrogateescape")
         if not text:
-            return self.missing()
+            return self.nothing
         return _as_form(text, self.form)
 
 
@@ -143,7 +145,7 @@ class JsonRule(LabelRule):
         """See :class:`LabelRule`."""
         view = members.get("json")
         if view is None:
-            return self.missing()
+            return self.nothing
         if len(view) > MAX_JSON:
             return Label("", f"its .json has {len(view)} bytes, more than {MAX_JSON}", "bad")
         fields = parse_fields(bytes(view))
@@ -153,7 +155,7 @@ class JsonRule(LabelRule):
 
     def _found(self, value: object) -> Label:
         if value is None or value == "":
-            return self.missing()
+            return self.nothing
         if not isinstance(value, str):
             return Label("", f"{self.spec} is neither text nor a number", "bad")
         try:
@@ -162,7 +164,7 @@ class JsonRule(LabelRule):
             return Label("", f"{self.spec} is not valid Unicode", "bad")
         text = value.strip(" \t\r\n")
         if not text:
-            return self.missing()
+            return self.nothing
         return _as_form(text, self.form)
 
 
@@ -180,7 +182,7 @@ class FolderRule(LabelRule):
     def read(self, key: str, members: Members) -> Label:
         """See :class:`LabelRule`."""
         folder = plain_key(key).rpartition("/")[0]
-        return _as_form(folder, self.form) if folder else self.missing()
+        return _as_form(folder, self.form) if folder else self.nothing
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,7 @@ class PatternRule(LabelRule):
                 f"--label-from {self.spec} takes seconds on the key {key!r}: write it with fewer * and +"
             )
         text = match[self._group] if match else None
-        return Label(text) if text else self.missing()
+        return Label(text) if text else self.nothing
 
 
 @dataclass(frozen=True)
@@ -238,7 +240,7 @@ class _FirstOf(LabelRule):
             label = rule.read(key, members)
             if label.kind != "missing":
                 return label
-        return self.missing()
+        return self.nothing
 
 
 def candidates(label_from: str, extensions: Iterable[str] = ()) -> tuple[LabelRule, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,8 +10,8 @@ from wds_face.images import EXTENSIONS
 from wds_face.shards.labels import Label, LabelRule, Members, recorded_rule, whole_number
 from wds_face.shards.tar import Member, walk
 
-# As wds_face writes keys: the label, a slash, the number of the image within its identity.
-_OWN_KEY = re.compile(r"(?P<label>[0-9]{7,})/(?P<number>[0-9]{6,})")
+# wds_face writes keys of the label, in this many digits or more, a slash, and the number of the image in 6 or more.
+_LABEL_DIGITS = 7
 
 
 class Sample(NamedTuple):
@@ -46,8 +45,10 @@ class Sample(NamedTuple):
     @property
     def own_label(self) -> int | None:
         """The label in a key as wds_face writes it for the first image of an identity; None for any other key."""
-        match = _OWN_KEY.fullmatch(self.key)
-        return int(match["label"]) if match and int(match["number"]) == 0 else None
+        if not self.key.endswith("/000000"):  # most have another number
+            return None
+        label = self.key.removesuffix("/000000")
+        return whole_number(label) if len(label) >= _LABEL_DIGITS else None
 
 
 class Run(NamedTuple):
@@ -154,18 +155,17 @@ class SampleReader:
         stem = file.rpartition(".")[0] if self.dots_in_keys else ""
         return folder + slash + (stem or file.partition(".")[0])
 
-    def _is_image(self, member: Member) -> bool:
-        kind = self.extension(member)
+    def _is_image(self, kind: str) -> bool:
         return kind == self.image_from if self.image_from else kind in EXTENSIONS
 
     def _sample(self, view: memoryview, key: str, members: list[Member], duplicate: bool) -> Sample:
-        images = [member for member in members if self._is_image(member)]
+        kinds = [(self.extension(member), member) for member in members]
+        images = [member for kind, member in kinds if self._is_image(kind)]
         label = None
         contents: dict[str, memoryview] = {}
         if images and self.rule is not None:
-            contents = {
-                self.extension(member): view[member.data : member.data + member.size] for member in reversed(members)
-            }
+            for kind, member in kinds:
+                contents.setdefault(kind, view[member.data : member.data + member.size])
             label = self.rule.read(key, contents)
         problem = ""
         if duplicate:

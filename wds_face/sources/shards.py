@@ -194,7 +194,7 @@ def _list(task: tuple[Store, str, Reading, Spool]) -> _Listed:
         spooled = is_spooled(store, name)
         view, damage = open_shard(store, name, spool, stamp)
         for sample in reading.reader(evidence).read(view):
-            skipped += [Skipped(f"{name}:{spare}", "second image of its sample") for spare in sample.spare]
+            skipped += [Skipped(f"{name}:{spare}", "second image of its sample (see --image-from)") for spare in sample.spare]
             if sample.problem or sample.image is None:
                 skipped.append(Skipped(f"{name}:{sample.key}", sample.problem))
                 continue
