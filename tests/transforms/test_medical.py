@@ -195,10 +195,11 @@ def test_kinds_are_equally_often(tmp_path: Path) -> None:
     assert_equally_often(list(counts.values()))
 
 
-def test_turned_and_front_pictures_are_both_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [("mask-front", "mask-left", "mask-right"), ("N95", "N95_left", "N95_right")])
+def test_turned_and_front_pictures_are_both_used(names: tuple[str, ...], tmp_path: Path) -> None:
     colors = {"front": (255, 0, 0), "left": (0, 255, 0), "right": (0, 0, 255)}
-    for turn, color in colors.items():
-        write(tmp_path / f"mask-{turn}.png", np.full((20, 30, 4), (*color, 255), np.uint8))
+    for name, color in zip(names, colors.values(), strict=True):
+        write(tmp_path / f"{name}.png", np.full((20, 30, 4), (*color, 255), np.uint8))
     transform = MedicalMaskOcclusion(tmp_path, 1, ARCFACE_112, rng=np.random.default_rng(20))
     rng = np.random.default_rng(20)
     seen = dict.fromkeys(colors, 0)

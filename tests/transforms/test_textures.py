@@ -103,6 +103,54 @@ def test_turns_that_are_missing_are_seen_from_the_front(tmp_path: Path) -> None:
     assert kind.turned(2) is not kind.turned(0)
 
 
+MASK_THE_FACE = ["KN95", "N95", "cloth", "gas", "surgical", "surgical_blue", "surgical_green"]
+
+
+def test_names_of_mask_the_face_are_turns(tmp_path: Path) -> None:
+    for name in MASK_THE_FACE:
+        for turn in ("", "_left", "_right"):
+            write(tmp_path / f"{name}{turn}.png")
+    kinds = read_kinds(tmp_path)
+    assert [kind.name for kind in kinds] == MASK_THE_FACE
+    for kind in kinds:
+        assert len({id(kind.turned(turn)) for turn in range(3)}) == 3
+
+
+def test_a_turn_of_mask_the_face_is_that_of_ours(tmp_path: Path) -> None:
+    """In both, *left* is a face whose nose lies to the left of the picture."""
+    paths = [
+        write(tmp_path / "N95.png"),
+        write(tmp_path / "N95_left.png", (255, 0, 0)),
+        write(tmp_path / "N95_right.png"),
+    ]
+    (kind,) = read_kinds(paths)
+    assert kind.turned(TURNS.index("left")).palette[:, 0].max() == 255
+    assert kind.turned(TURNS.index("right")).palette[:, 0].max() == 90
+
+
+@pytest.mark.parametrize("name", ["N95_left", "N95-LEFT", "N95_Right"])
+def test_turns_are_read_in_any_case(name: str, tmp_path: Path) -> None:
+    (kind,) = read_kinds([write(tmp_path / "N95.png"), write(tmp_path / f"{name}.png")])
+    assert kind.name == "N95"
+
+
+@pytest.mark.parametrize("name", ["left", "_left", "leftover", "a_leftish", "left_a", "aleft"])
+def test_other_names_are_kinds(name: str, tmp_path: Path) -> None:
+    (kind,) = read_kinds(write(tmp_path / f"{name}.png"))
+    assert kind.name == name
+
+
+def test_two_pictures_of_one_turn_are_one_clear_error(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{name}.png") for name in ("N95", "N95_left", "N95-left")]
+    with pytest.raises(ValueError, match="two mask pictures of 'N95' from the left"):
+        read_kinds(paths)
+
+
+def test_only_turned_pictures_of_mask_the_face_are_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"mask 'N95' has only turned pictures: add N95-front\.png or N95\.png"):
+        read_kinds(write(tmp_path / "N95_left.png"))
+
+
 def test_files_of_one_name_in_two_folders_are_two_kinds(tmp_path: Path) -> None:
     paths = [write(tmp_path / "blue" / "mask.png", (0, 0, 255)), write(tmp_path / "red" / "mask.png", (255, 0, 0))]
     assert len(read_kinds(paths)) == 2

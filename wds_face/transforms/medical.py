@@ -32,7 +32,8 @@ class MedicalMaskOcclusion(Occlusion):
     The three points are moved by up to 3 px each way. The picture is drawn 4 mouth widths wide and 4 times as high as
     the mouth is below the nose, times 0.95 to 1.10, turned by up to 7 degrees, centred on the nose and 25 px above it,
     and shifted by up to 5 px each way: all uniform, and in pixels of a 112 x 112 image. If the nose has come to lie off
-    the middle of the mouth, the picture of a turned face is taken. Brightness follows that of the face, within +-15 %,
+    the middle of the mouth by more than 8 % of its width, the picture of a turned face is taken, if the kind has one,
+    and placed as the others are, with its middle on the nose. Brightness follows that of the face, within +-15 %,
     colours vary by +-5 %, and a grey photograph gets a grey mask.
 
     What differs from the text it follows: points, offsets and the 25 px scale with the image; a mask that is

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -26,6 +27,9 @@ Texels = npt.NDArray[np.uint16]
 BUILT_IN = Path(__file__).with_name("masks")
 
 TURNS = ("front", "left", "right")  #: by :attr:`Placement.turn`
+
+# Names of pictures with a turn: our own, and MaskTheFace's.
+_TURNED = re.compile(rf"(?P<kind>.+)[-_](?P<turn>{'|'.join(TURNS)})", re.IGNORECASE)
 
 _FILES = frozenset({".png", ".webp"})
 _STEP = 1.25  # between the levels of a pyramid
@@ -158,25 +162,34 @@ def built_in_kinds() -> tuple[Kind, ...]:
 def read_kinds(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Kind]:
     """The kinds of mask in a file, in a list of files, or in a folder (its .png and .webp files, by name).
 
-    Files named ``<kind>-front``, ``<kind>-left`` and ``<kind>-right`` are one kind.
+    Files named ``<kind>-front`` or ``<kind>``, ``<kind>-left`` and ``<kind>-right`` are one kind, with ``_`` for ``-``
+    too: the names of MaskTheFace's templates, such as ``N95.png`` and ``N95_left.png``. In both, *left* is a face whose
+    nose points to the left of the picture.
 
     Raises:
         FileNotFoundError: there is nothing there.
         PathError: a path is a URL.
-        ValueError: a file is no picture, has no transparency, or none of its pixels is opaque.
+        ValueError: a file is no picture, has no transparency, or none of its pixels is opaque; or there are two
+            pictures of a turn, or none from the front.
     """
     kinds: dict[Path, dict[str, Texture]] = {}
     for file in _files(paths):
-        name, _, turn = file.stem.rpartition("-")
-        if not name or turn not in TURNS:
-            name, turn = file.stem, "front"
+        name, turn = _kind_and_turn(file.stem)
         if turn in (turns := kinds.setdefault(file.parent / name, {})):
             raise ValueError(f"two mask pictures of {name!r} from the {turn}: {file} and another")
         turns[turn] = Texture(_read(file))
     for path, turns in kinds.items():
         if "front" not in turns:
-            raise ValueError(f"mask {path.name!r} has only turned pictures: add {path.name}-front.png")
+            front = f"{path.name}-front.png or {path.name}.png"
+            raise ValueError(f"mask {path.name!r} has only turned pictures: add {front}")
     return [Kind(path.name, turns) for path, turns in kinds.items()]
+
+
+def _kind_and_turn(stem: str) -> tuple[str, str]:
+    match = _TURNED.fullmatch(stem)
+    if match is None:
+        return stem, "front"
+    return match["kind"], match["turn"].lower()
 
 
 def _files(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Iterable[Path]:
