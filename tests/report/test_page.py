@@ -171,6 +171,14 @@ def test_larger_batches_are_shown_in_part_and_without_masks(tmp_path: Path) -> N
     assert "have another size" in found.words
 
 
+def test_sizes_are_those_of_all_images_not_of_the_sample(tmp_path: Path) -> None:
+    square = np.full((112, 112, 3), 90, np.uint8)
+    files = {f"{i}": [encoded(square), encoded(square[:, :96] if i < 4 else square)] for i in range(8)}
+    found = written(made(files, tmp_path), tmp_path, p=4, k=2, samples=1)
+    assert "25\u00a0% have another size than 112\u00a0×\u00a0112" in found.words
+    assert "25\u00a0% are not square, and stretched unless fit crops or pads them" in found.words
+
+
 def test_many_shards_and_sizes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for i in range(120):

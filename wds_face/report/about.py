@@ -15,6 +15,7 @@ from wds_face.errors import DatasetError
 from wds_face.shards.census import census
 from wds_face.shards.classes import fields
 from wds_face.shards.index import MANIFEST, Index
+from wds_face.shards.sizes import Sizes
 
 _SKIPPED = "skipped.tsv"
 
@@ -33,6 +34,7 @@ class About:
         shards: name, images and bytes of each.
         classes: the original name of each label.
         left_out: what the conversion left out: reasons, and how often each.
+        sizes: of all images; None where the index does not record them.
     """
 
     url: str
@@ -44,6 +46,7 @@ class About:
     shards: list[tuple[str, int, int]]
     classes: list[str]
     left_out: list[tuple[str, int]]
+    sizes: Sizes | None
 
     def of(self, label: int) -> str:
         """The original name of a label."""
@@ -77,6 +80,7 @@ def about(index: Index, k: int) -> About:
         shards=[(shard.name, shard.images, shard.nbytes) for shard in index.shards],
         classes=classes,
         left_out=_left_out(index),
+        sizes=index.sizes,
     )
 
 

@@ -83,7 +83,10 @@ def _sizes(survey: Survey) -> list[str]:
         return []
     total = len(survey.looks)
     most = sorted(found.items(), key=lambda one: (-one[1], one[0]))
-    note = f"Of another size than {SIZES}: {share(total - found[SIZE, SIZE], total)}. The stream resizes them."
+    note = (
+        f"Of another size than {SIZES}: {share(total - found[SIZE, SIZE], total)}. The stream stretches them, unless "
+        "<code>fit</code> crops or pads them."
+    )
     if len(most) > 2 * _SIZES:
         sides = np.array([min(look.width, look.height) for look in survey.looks], float)
         chart = charts.histogram(sides, x="shorter side, px", log=sides.max() > 8 * sides.min(), unit=" px")

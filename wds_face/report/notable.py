@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from wds_face.report import plan, shuffle
 from wds_face.report.about import About
 from wds_face.report.markup import GOOD, NOTE, WARN
@@ -29,7 +27,7 @@ def notable(about: About, survey: Survey, training: Training, p: int) -> list[tu
         found.insert(0, (WARN, f"<b>Identities:</b> only {there}, fewer than p={p}: batches and plan are of "
                                f"p={training.p}."))  # fmt: skip
     if survey.looks:
-        found += _pixels(survey)
+        found += _pixels(about, survey)
     return [*found, shuffle.verdict(training.mixing), *plan.advice(training)]
 
 
@@ -62,18 +60,21 @@ def _decoding(survey: Survey) -> tuple[str, str]:
     )
 
 
-def _pixels(survey: Survey) -> list[tuple[str, str]]:
-    sizes = Counter((look.width, look.height) for look in survey.looks)
-    total = len(survey.looks)
-    other = total - sizes[SIZE, SIZE]
-    small = sum(count for (width, height), count in sizes.items() if min(width, height) < SIZE)
+def _pixels(about: About, survey: Survey) -> list[tuple[str, str]]:
+    sizes = survey.sizes() if about.sizes is None else about.sizes
+    other = sizes.other_than(SIZE)
+    small = sum(min(look.width, look.height) < SIZE for look in survey.looks) / len(survey.looks)
     if not other:
         found = [(GOOD, f"<b>Size:</b> all are {SIZES}.")]
     else:
-        said = f"<b>Size:</b> {share(other, total)} have another size than {SIZES} and will be resized"
+        said = f"<b>Size:</b> {share(other, sizes.images)} have another size than {SIZES} and will be resized"
+        if sizes.not_square:
+            oblong = share(sizes.not_square, sizes.images)
+            said += f"; {oblong} are not square, and stretched unless <code>fit</code> crops or pads them"
         if small:
-            said += f"; {share(small, total)} are smaller on a side, and blurred by it"
-        found = [(WARN if small / total > _OTHER else NOTE, f"{said}. Are they aligned faces?")]
+            said += f"; {share(small)} are smaller on a side, and blurred by it"
+        serious = small > _OTHER or sizes.not_square / sizes.images > _OTHER
+        found = [(WARN if serious else NOTE, f"{said}. Are they aligned faces?")]
     grey = float(survey.column("grey").mean())
     if grey > _OTHER:
         found.append((NOTE, f"<b>Colour:</b> {share(grey)} are grey photographs."))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from wds_face.decoding import decode
 from wds_face.images import Buffer, kind
 from wds_face.report.sample import Drawn
+from wds_face.shards.sizes import Sizes
 from wds_face.transforms.resize import resize
 
 U8 = NDArray[np.uint8]
@@ -81,6 +83,10 @@ class Survey:
     def samples(self) -> int:
         """How many images were looked at."""
         return len(self.looks) + len(self.undecodable)
+
+    def sizes(self) -> Sizes:
+        """Return the sizes of the images that can be decoded."""
+        return Sizes.of(Counter((look.width, look.height) for look in self.looks))
 
     def column(self, name: str) -> Floats:
         """One measure of all images that can be decoded."""
