@@ -34,6 +34,9 @@ from wds_face.storage import Store
 _COLUMNS = ("shard", "offset", "nbytes", "extension", "identity")
 _ROW = np.dtype([(name, "<i8") for name in _COLUMNS])
 
+# Why further images of a sample are left out.
+_SPARE = "second image of its sample (see --image-from)"
+
 
 class _Listed(NamedTuple):
     """The images of one shard, and what is none."""
@@ -194,7 +197,7 @@ def _list(task: tuple[Store, str, Reading, Spool]) -> _Listed:
         spooled = is_spooled(store, name)
         view, damage = open_shard(store, name, spool, stamp)
         for sample in reading.reader(evidence).read(view):
-            skipped += [Skipped(f"{name}:{spare}", "second image of its sample (see --image-from)") for spare in sample.spare]
+            skipped += [Skipped(f"{name}:{spare}", _SPARE) for spare in sample.spare]
             if sample.problem or sample.image is None:
                 skipped.append(Skipped(f"{name}:{sample.key}", sample.problem))
                 continue
