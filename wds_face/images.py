@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zlib
 
+from wds_face import git_lfs
+
 Buffer = bytes | memoryview
 
 #: Width and height in pixels.
@@ -75,7 +77,7 @@ def checked_size(data: Buffer, *, deep: bool = False) -> Size:
     elif not len(data):
         raise ImageError("empty")
     elif (found := kind(data)) is None:
-        raise ImageError("not an image")
+        raise ImageError(git_lfs.REASON if git_lfs.is_pointer(data) else "not an image")
     elif found == "png":
         size = _png_size(data)
     else:

@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from wds_face import git_lfs
 from wds_face.datasets.preparation import FORMATS, UNDECODABLE, choose_augmenter, prepare, reverse_channels
 from wds_face.datasets.snapshot import Snapshot
 from wds_face.decoding import decode_or_raise
@@ -92,6 +93,8 @@ class CustomImageFolderDataset(ImageFolder):  # type: ignore[misc]
         except UNDECODABLE as error:
             if getattr(error, "errno", None) is not None:  # the file system's: not the image, and it names the file
                 raise
+            if git_lfs.is_pointer_file(path):
+                raise SourceError(f"{path}: {git_lfs.REASON}") from error
             why = f"{path} cannot be decoded ({error}): remove it, or leave it out with is_valid_file"
             raise SourceError(why) from error
         if self.swap_color_channel:

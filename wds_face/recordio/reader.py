@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wds_face import git_lfs
 from wds_face.errors import RecordError
 from wds_face.location import local_path
 from wds_face.recordio.format import MAGIC, MAGIC_BYTES, MAX_LENGTH, PART, unpack
@@ -40,7 +41,7 @@ class RecordReader:
     Views that were handed out stay valid after :meth:`close`. A reader can be pickled: it is opened again by path.
 
     Raises:
-        RecordError: a file that cannot be read, or an index that is not one.
+        RecordError: a file that cannot be read, a Git LFS pointer, or an index that is not one.
     """
 
     def __init__(self, rec: str | os.PathLike[str], idx: str | os.PathLike[str] | None = None) -> None:
@@ -55,6 +56,8 @@ class RecordReader:
         except OSError as error:
             raise RecordError(f"{self.path}: cannot be read ({error.strerror})") from None
         self._view = memoryview(self._map)
+        if git_lfs.is_pointer(self._view):
+            raise RecordError(f"{self.path}: {git_lfs.REASON}")
 
     # --- by key
 
@@ -232,6 +235,8 @@ def read_idx(path: str | os.PathLike[str]) -> tuple[NDArray[np.int64], NDArray[n
         text = local_path(path, "idx").read_bytes()
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror})") from None
+    if git_lfs.is_pointer(text):
+        raise RecordError(f"{path}: {git_lfs.REASON}")
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # numpy's way to say that it stopped early
         try:

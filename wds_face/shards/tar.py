@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wds_face import git_lfs
 from wds_face.errors import TarError
 
 BLOCK = 512
@@ -93,8 +94,10 @@ def walk(buffer: memoryview, *, ends: bool = True) -> Iterator[Member]:
 
     Raises:
         TarError: a header that is none, a wrong checksum, or an end that is missing, after everything before it was
-            yielded.
+            yielded; or a Git LFS pointer in place of the archive.
     """
+    if git_lfs.is_pointer(buffer):
+        raise TarError(git_lfs.REASON)
     at = 0
     while True:
         batch, after, problem = _plain(buffer, at)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from wds_face import git_lfs
 from wds_face.decoding import decode
 from wds_face.errors import SourceError
 from wds_face.images import Buffer
@@ -97,6 +98,8 @@ class Bin(Encoded):
     def __init__(self, path: str | os.PathLike[str], image_size: int = 112, channels: str = "rgb") -> None:
         self.path = local_path(path, "path")
         try:
+            if git_lfs.is_pointer_file(self.path):
+                raise SourceError(f"{self.path}: {git_lfs.REASON}")
             with self.path.open("rb") as file:
                 found = unpickle(file)
         except (FileNotFoundError, IsADirectoryError):
