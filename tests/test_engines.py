@@ -134,8 +134,12 @@ def test_strict_and_what_is_left_out(executor: Executor, faces: Path, tmp_path: 
     bad.write_bytes(bad.read_bytes()[:-9])
     with pytest.raises(SourceError, match=r"^strict: person 05/0002\.jpg: truncated JPEG$"):
         convert(ImageFolder(faces), tmp_path / "there", SMALL, strict=True, executor=executor)
-    convert(ImageFolder(faces), tmp_path / "there", SMALL, executor=executor)
-    convert(ImageFolder(faces), tmp_path / "here", SMALL, workers=1)
+    with pytest.raises(
+        SourceError, match=r"1 of 66 images cannot be read .*1 × truncated JPEG \(person 05/0002\.jpg\)$"
+    ):
+        convert(ImageFolder(faces), tmp_path / "there", SMALL, executor=executor)
+    convert(ImageFolder(faces), tmp_path / "there", SMALL, executor=executor, max_skipped=1)
+    convert(ImageFolder(faces), tmp_path / "here", SMALL, workers=1, max_skipped=1)
     assert sums(tmp_path / "there") == sums(tmp_path / "here")
     assert "0002.jpg" in (tmp_path / "here" / "skipped.tsv").read_text()
 

@@ -92,13 +92,19 @@ def test_regroup_index_verify(faces: Path, tmp_path: Path) -> None:
 def test_what_is_left_out_is_listed(faces: Path, tmp_path: Path) -> None:
     (faces / "person 00" / "a b\t.txt").touch()
     (faces / "person 00" / "cut.jpg").write_bytes((faces / "person 00" / "0000.jpg").read_bytes()[:-5])
-    run = wds_face("convert", "imagefolder", faces, tmp_path / "out")
-    assert f"left out 2 items, listed in {tmp_path}/out/skipped.tsv" in run.stdout
+    line = fails(1, "convert", "imagefolder", faces, tmp_path / "out")
+    assert "1 of 67 images cannot be read (1.5%), more than --max-skipped 1% allows; nothing is published" in line
+    assert "1 × truncated JPEG (person 00/cut.jpg)" in line
+    assert not (tmp_path / "out" / "index.json").exists()
+    run = wds_face("convert", "imagefolder", faces, tmp_path / "out", "--max-skipped", "2%")
+    words = "left out 1 image that cannot be read and 1 other file, listed in"
+    assert f"{words} {tmp_path}/out/skipped.tsv" in run.stdout
     assert (tmp_path / "out" / "skipped.tsv").read_text() == (
-        "person 00/a b\\t.txt\tnot an image\nperson 00/cut.jpg\ttruncated JPEG\n"
+        "person 00/a b\\t.txt\tnot an image\tother\nperson 00/cut.jpg\ttruncated JPEG\titem\n"
     )
-    again = wds_face("convert", "imagefolder", faces, tmp_path / "out")
-    assert "left out 2 items" in again.stdout
+    again = wds_face("convert", "imagefolder", faces, tmp_path / "out", "--max-skipped", "1")
+    assert words in again.stdout
+    assert "1 of 67 images" in fails(1, "convert", "imagefolder", faces, tmp_path / "out", "--max-skipped", "0")
 
 
 def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
@@ -106,7 +112,18 @@ def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
     run = wds_face("convert", "imagefolder", faces, tmp_path / "out", "--dry-run", "--min-images", "2")
     assert "would write 16 identities, 62 images" in run.stdout
     assert "person 00/x.txt: not an image" in run.stdout
+    assert "would leave out 4 identities with too few images and 1 other file" in run.stdout
     assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_fails_where_the_conversion_would(faces: Path, tmp_path: Path) -> None:
+    (faces / "person 00" / "empty.jpg").touch()
+    run = wds_face("convert", "imagefolder", faces, tmp_path / "out", "--dry-run")
+    assert run.returncode == 1
+    assert "would leave out 1 image that cannot be read\n  person 00/empty.jpg: empty\n" in run.stdout
+    assert run.stderr.startswith(f"wds-face: {faces}: 1 of 67 images cannot be read (1.5%)")
+    again = wds_face("convert", "imagefolder", faces, tmp_path / "out", "--dry-run", "--max-skipped", "2%")
+    assert again.returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -132,6 +149,8 @@ def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
         (["convert", "imagefolder", "{faces}"], 2, "Missing argument 'DEST'"),
         (["convert", "imagefolder", "{faces}", "{tmp}/out", "--shard-size", "big"], 2, "write it like 64MB"),
         (["convert", "imagefolder", "{faces}", "{tmp}/out", "--workers", "0"], 2, "--workers"),
+        (["convert", "imagefolder", "{faces}", "{tmp}/out", "--max-skipped", "5 %%"], 2, "write it as a share like 1%"),
+        (["convert", "imagefolder", "{faces}", "{tmp}/out", "--strict", "--salvage"], 1, "contradict each other"),
         (["convert", "lmdb", "a", "b"], 2, "No such command 'lmdb'"),
         (["verfy"], 2, "Did you mean"),
     ],

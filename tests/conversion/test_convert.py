@@ -183,7 +183,7 @@ def test_an_identity_whose_images_are_all_bad_leaves_no_gap(faces: Path, tmp_pat
     for name in ("person 03", "person 10"):
         for path in (faces / name).iterdir():
             path.write_bytes(path.read_bytes()[:-20])
-    report = convert(ImageFolder(faces), tmp_path / "out", SMALL, workers=2)
+    report = convert(ImageFolder(faces), tmp_path / "out", SMALL, workers=2, max_skipped=9)
     bad = {"person 03", "person 10"}
     assert contents(tmp_path / "out") == [row for row in source_contents(faces) if row[0] not in bad]
     assert sorted(report.index.identities["label"].tolist()) == list(range(18))
@@ -193,7 +193,7 @@ def test_an_identity_whose_images_are_all_bad_leaves_no_gap(faces: Path, tmp_pat
         *(f"person 10/{i:04d}.jpg" for i in range(5)),
     }
     assert {item.item for item in report.skipped if "fewer than 1 good images" in item.reason} == bad
-    convert(ImageFolder(faces), tmp_path / "again", SMALL, workers=1)
+    convert(ImageFolder(faces), tmp_path / "again", SMALL, workers=1, max_skipped=9)
     assert sums(tmp_path / "out") == sums(tmp_path / "again")
 
 
@@ -201,7 +201,7 @@ def test_a_shard_that_loses_all_its_identities_leaves_no_gap(make_folder: MakeFo
     root = make_folder({f"{i}": 1 for i in range(12)})
     for i in (2, 7):
         (root / f"{i}" / "0000.jpg").write_bytes(b"nothing")
-    convert(ImageFolder(root), tmp_path / "out", Options(shard_size=1), workers=1)
+    convert(ImageFolder(root), tmp_path / "out", Options(shard_size=1), workers=1, max_skipped=2)
     assert sorted(path.name for path in (tmp_path / "out").glob("*.tar")) == [f"train-{i:06d}.tar" for i in range(10)]
     assert verify(tmp_path / "out") == []
 
@@ -210,7 +210,7 @@ def test_nothing_left_at_all(make_folder: MakeFolder, tmp_path: Path) -> None:
     root = make_folder({"a": 1})
     (root / "a" / "0000.jpg").write_bytes(b"nothing")
     with pytest.raises(SourceError, match="no identity has 1 images that can be read"):
-        convert(ImageFolder(root), tmp_path / "out", workers=1)
+        convert(ImageFolder(root), tmp_path / "out", workers=1, max_skipped=1)
     assert not (tmp_path / "out" / "index.json").exists()
 
 
@@ -227,7 +227,7 @@ def test_strict_stops_for_what_the_scan_finds_and_for_what_reading_finds(faces: 
         convert(ImageFolder(faces), tmp_path / "out", SMALL, strict=True, workers=1)
     assert not (tmp_path / "out" / "index.json").exists()
     # nor does what an earlier run let pass
-    convert(ImageFolder(faces), tmp_path / "out", SMALL, workers=1)
+    convert(ImageFolder(faces), tmp_path / "out", SMALL, workers=1, max_skipped=1)
     with pytest.raises(SourceError, match="truncated JPEG"):
         convert(ImageFolder(faces), tmp_path / "out", SMALL, strict=True, workers=1)
     bad.write_bytes(whole)

@@ -61,7 +61,7 @@ def test_stopped_after_any_write(faces: Path, tmp_path: Path, monkeypatch: pytes
     (faces / "person 07" / "0000.jpg").write_bytes(b"bad")
     (faces / "person 07" / "0001.jpg").write_bytes(b"bad")
     options = Options(shard_size=8_000, min_images=2)
-    convert(ImageFolder(faces), tmp_path / "whole", options, workers=1)
+    convert(ImageFolder(faces), tmp_path / "whole", options, workers=1, max_skipped=2)
     replace, done = module.os.replace, 0
 
     def stop(source: object, target: object) -> None:
@@ -74,12 +74,12 @@ def test_stopped_after_any_write(faces: Path, tmp_path: Path, monkeypatch: pytes
     with monkeypatch.context() as patch:
         patch.setattr("os.replace", stop)
         try:
-            convert(ImageFolder(faces), tmp_path / "out", options, workers=1)
+            convert(ImageFolder(faces), tmp_path / "out", options, workers=1, max_skipped=2)
             stopped = False
         except Killed:
             stopped = True
     assert stopped == (not (tmp_path / "out" / "index.json").exists())
-    convert(ImageFolder(faces), tmp_path / "out", options, workers=1)
+    convert(ImageFolder(faces), tmp_path / "out", options, workers=1, max_skipped=2)
     assert sums(tmp_path / "out") == sums(tmp_path / "whole")
 
 

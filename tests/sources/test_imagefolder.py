@@ -185,7 +185,7 @@ UNREADABLE = """
 import sys
 from wds_face import ImageFolder, convert
 if __name__ == "__main__":
-    report = convert(ImageFolder(sys.argv[1]), sys.argv[2], workers=1)
+    report = convert(ImageFolder(sys.argv[1]), sys.argv[2], workers=1, salvage=True, max_skipped=1)
     print(report.index.images, *sorted(report.skipped), sep="\\n")
 """
 

@@ -12,11 +12,11 @@ import click
 
 from wds_face.cli.engine import engine_options, full, open_executor
 from wds_face.cli.options import identity_depth, label_option
-from wds_face.cli.units import Bytes
+from wds_face.cli.units import Bytes, MaxSkipped
 from wds_face.cli.validation import validation
 from wds_face.location import shown
 from wds_face.pool import Workers
-from wds_face.sources import ImageFolder, RecordIO, Source, WebDataset
+from wds_face.sources import IdxUse, ImageFolder, RecordIO, Source, WebDataset
 from wds_face.storage import open_store
 from wds_face.units import size
 
@@ -32,6 +32,11 @@ _OPTIONS = (
                  help="cls: a .cls member beside each image; key: only in the name of its folder, 15% smaller."),
     click.option("--deep", is_flag=True, help="Decode every image, to leave out those damaged in the middle too."),
     click.option("--strict", is_flag=True, help="Stop where something would have to be left out."),
+    click.option("--max-skipped", type=MaxSkipped(), default="1%", show_default=True, metavar="LIMIT",
+                 help="Leave out as many unreadable images: a share (1%, 0.01) or a number (20). "
+                 "With more nothing is published."),
+    click.option("--salvage", is_flag=True,
+                 help="Take what can be read of damaged shards and record files, instead of stopping."),
     click.option("--resume/--overwrite", default=True, show_default=True,
                  help="Go on with an unfinished DEST, or replace what it holds."),
     click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing."),
@@ -50,9 +55,10 @@ def _options(function: F) -> F:
 def convert() -> None:
     """Convert a face set into shards grouped by identity.
 
-    SRC is left as it is. DEST is a folder or an fsspec URL (s3://…). What is no whole image is left out and listed in
-    DEST/skipped.tsv. A conversion that was killed goes on where it was when the same command is given again, and ends
-    with the same bytes.
+    SRC is left as it is. DEST is a folder or an fsspec URL (s3://…). Images that cannot be read are left out and listed
+    in DEST/skipped.tsv, up to --max-skipped of them. A source with a damaged shard, record file or index is refused
+    unless you say --salvage; nothing is published then. A conversion that was killed goes on where it was when the same
+    command is given again, and ends with the same bytes.
     """
 
 
@@ -80,8 +86,11 @@ def imagefolder(src: str, dest: str, identity_depth: int | None, **options: Any)
 @convert.command()
 @click.argument("src", type=click.Path())
 @click.argument("dest")
+@click.option("--idx", type=click.Choice(["check", "trust", "ignore"]), default="check", show_default=True,
+              help="check: the .idx must name every image of the .rec; trust: take only what it lists, for example "
+              "a hold-out set; ignore: read the .rec without it.")  # fmt: skip
 @_options
-def recordio(src: str, dest: str, **options: Any) -> None:
+def recordio(src: str, dest: str, idx: IdxUse, **options: Any) -> None:
     """MXNet records: a .rec file, or a folder that holds train.rec. Needs no mxnet, and no .idx.
 
     \b
@@ -90,7 +99,7 @@ def recordio(src: str, dest: str, **options: Any) -> None:
       wds-face convert recordio glint360k/train.rec shards/ --workers 16
       wds-face convert recordio glint360k/ s3://bucket/glint --engine dask --address tcp://10.0.0.5:8786
     """
-    _convert(RecordIO, src, dest, **options)
+    _convert(partial(RecordIO, idx=idx), src, dest, **options)
 
 
 @convert.command()
@@ -163,6 +172,8 @@ def _convert(
     dest: str,
     *,
     strict: bool,
+    salvage: bool,
+    max_skipped: float,
     workers: int | None,
     engine: str,
     address: str | None,
@@ -173,8 +184,11 @@ def _convert(
 ) -> None:
     from wds_face.conversion.convert import convert as run  # noqa: PLC0415 (keeps --help fast)
     from wds_face.conversion.plan import Options, make_plan  # noqa: PLC0415
+    from wds_face.conversion.skip_policy import SkipPolicy  # noqa: PLC0415
+    from wds_face.conversion.skipped import describe  # noqa: PLC0415
 
     options = Options(**rest)
+    policy = SkipPolicy(strict, salvage, max_skipped)
     source, dest = kind(full(src, engine)), full(dest, engine)
     if dry_run:
         with ExitStack() as stack:
@@ -182,19 +196,22 @@ def _convert(
             team = stack.enter_context(Workers.sharing([open_store(source.location)], workers, executor))
             plan = make_plan(source, options, team, progress=not quiet)
         images, nbytes = plan.inventory.images[plan.kept], plan.inventory.nbytes[plan.kept]
+        left_out = plan.left_out()
         click.echo(
             f"{shown(source.location)} -> {shown(dest)}: would write {len(plan.kept):,} identities, "
             f"{images.sum():,} images ({size(int(nbytes.sum()))}) into {len(plan.shards):,} shards; "
-            f"{len(plan.inventory.skipped):,} items would be left out"
+            f"would leave out {describe(left_out) or 'nothing'}"
         )
         for note in plan.inventory.notes:
             click.echo(f"note: {note}")
-        _list_some([f"{skipped.item}: {skipped.reason}" for skipped in plan.inventory.skipped])
+        _list_some([f"{skipped.item}: {skipped.reason}" for skipped in left_out])
+        plan.check(policy, left_out)
         return
     begin = time.monotonic()
     with open_executor(engine, address, workers) as executor:
         given: dict[str, Any] = {"workers": workers, "executor": executor, "progress": not quiet}
-        report = run(source, dest, options, overwrite=not resume, strict=strict, **given)
+        allowed: dict[str, Any] = {"strict": strict, "salvage": salvage, "max_skipped": max_skipped}
+        report = run(source, dest, options, overwrite=not resume, **allowed, **given)
     seconds = time.monotonic() - begin
     if quiet:
         return
@@ -215,7 +232,7 @@ def _convert(
     for note in report.notes:
         click.echo(f"note: {note}")
     if report.skipped:
-        click.echo(f"left out {len(report.skipped):,} items, listed in {index.store}/skipped.tsv")
+        click.echo(f"left out {describe(report.skipped)}, listed in {index.store}/skipped.tsv")
 
 
 def _list_some(lines: list[str], most: int = 10) -> None:

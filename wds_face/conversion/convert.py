@@ -12,23 +12,20 @@ import numpy as np
 
 from wds_face.conversion import layout
 from wds_face.conversion.plan import Options, Plan, make_plan
+from wds_face.conversion.skip_policy import DEFAULT_MAX_SKIPPED, SkipPolicy
+from wds_face.conversion.skipped import SKIPPED, count_kinds, read_skipped, too_few_images, write_skipped
 from wds_face.conversion.workspace import Workspace
 from wds_face.conversion.writer import ShardResult, write_shard
 from wds_face.errors import DatasetError, SourceError
 from wds_face.pool import Workers
 from wds_face.progress import bar
 from wds_face.shards.checksums import CHECKSUMS, dump_checksums
-from wds_face.shards.classes import fields, table, write_classes
+from wds_face.shards.classes import write_classes
 from wds_face.shards.index import CLASSES, IDENTITY, MANIFEST, Index, read_manifest, write_index
 from wds_face.shards.sizes import Sizes, total
 from wds_face.sources.source import Skipped, Source
 from wds_face.storage import Store, open_store
 from wds_face.version import __version__
-
-#: Lists what was left out: item, reason.
-SKIPPED = "skipped.tsv"
-
-_FEW = "identity with fewer than"
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Report:
 
     Attributes:
         index: of the finished data set.
-        skipped: what was left out and why; also in ``skipped.tsv`` beside the index.
+        skipped: What was left out, why, and of which kind; also in ``skipped.tsv`` next to the index.
         notes: what else the user should know.
         written: shards that this run wrote; the others had been finished before.
     """
@@ -57,6 +54,8 @@ def convert(
     executor: Executor | None = None,
     overwrite: bool = False,
     strict: bool = False,
+    salvage: bool = False,
+    max_skipped: float | str = DEFAULT_MAX_SKIPPED,
     progress: bool = False,
     storage_options: dict[str, Any] | None = None,
 ) -> Report:
@@ -64,6 +63,11 @@ def convert(
 
     A run that was killed at any moment is continued by the same call and ends with the same bytes. The bytes do not
     depend on ``workers`` or ``executor``. Called again on a finished data set, it does nothing.
+
+    Nothing is published from a source with a damaged container (a shard or record file that is cut off, an ``.idx``
+    that does not fit, a Git LFS pointer), nor from one with too many images that cannot be read. Shards that were
+    written until then stay, so that a call with a higher limit goes on from there. The same holds when a finished data
+    set is converted again.
 
     Args:
         source: where the faces are.
@@ -73,15 +77,22 @@ def convert(
         executor: a ``concurrent.futures`` executor to use instead of processes of its own; see
             :func:`wds_face.engines.open_engine`. Its workers must reach the source and ``dest`` under these paths.
         overwrite: replace what ``dest`` holds under this name.
-        strict: raise where something has to be left out.
+        strict: raise where something has to be left out, except identities with too few images.
+        salvage: Take what can still be read of damaged containers, and list the rest in ``skipped.tsv``.
+        max_skipped: Unreadable images that are left out and listed; with more of them nothing is published. A float
+            between 0 and 1 is a share of all images, an int a number of images, a string such as ``"1%"`` or ``"20"``
+            either.
         progress: show a bar if the terminal is one.
         storage_options: of fsspec, for ``dest``.
 
     Raises:
-        SourceError: the source cannot be read, or (``strict``) not all of it.
+        SourceError: the source cannot be read, or (``strict``) not all of it; it is damaged; more than
+            ``max_skipped`` of it cannot be read.
         DatasetError: ``dest`` holds something else, or cannot be written.
+        WdsFaceError: ``max_skipped`` is out of range, or ``strict`` and ``salvage`` are both set.
     """
     options = options or Options()
+    policy = SkipPolicy(strict, salvage, max_skipped)
     store = open_store(dest, storage_options)
     origin = open_store(source.location)
     _keep_apart(source, origin, store)
@@ -89,16 +100,15 @@ def convert(
     with Workers.sharing([origin, store], workers, executor) as team, ExitStack() as stack:
         plan = make_plan(source, options, team, progress=progress)
         stack.callback(plan.inventory.release, team)
-        if strict:
-            _refuse(plan.inventory.skipped)
+        plan.check(policy, plan.inventory.skipped)
         if not overwrite and store.size(MANIFEST) is not None:
-            return _finished(store, plan, strict)
+            return _finished(store, plan, policy)
         with workspace.locked():
             workspace.begin(plan.digest, overwrite=overwrite)
-            runner = _Runner(plan, store, workspace, team, strict)
+            runner = _Runner(plan, store, workspace, team, policy)
             results = runner.run(progress)
             _sweep(store)
-            skipped = _skipped(runner)
+            skipped = runner.left_out()
             index = _publish(runner, results, skipped)
             workspace.clear()
     return Report(index, skipped, plan.inventory.notes, runner.written)
@@ -112,7 +122,7 @@ class _Runner:
     store: Store
     workspace: Workspace
     team: Workers
-    strict: bool
+    policy: SkipPolicy
     written: int = 0
     lost: set[int] = field(default_factory=set)
     skipped: set[Skipped] = field(default_factory=set)
@@ -123,6 +133,8 @@ class _Runner:
         while True:
             with bar("writing", total, progress) as shown:
                 results, poor = self._round(shown)
+            # Judged when all is known, so that the verdict does not depend on which worker was first.
+            self.plan.check(self.policy, self.left_out())
             if not poor:
                 return results
             # Labels must have no gaps, so these identities' go to others: their shards are written again.
@@ -130,6 +142,13 @@ class _Runner:
             if len(self.lost) == len(self.plan.kept):
                 raise SourceError(f"no identity has {self.plan.options.min_images} images that can be read")
             self.workspace.save_lost(self.plan.digest, self.lost, self.skipped)
+
+    def left_out(self) -> list[Skipped]:
+        """Return all that was left out so far, sorted: by the scan, in reading, and identities with too few images."""
+        positions = self.plan.kept[sorted(self.lost)].tolist()
+        names = [self.plan.inventory.names[position] for position in positions]
+        lost = {too_few_images(name, self.plan.options.min_images) for name in names}
+        return sorted({*self.plan.left_out(), *self.skipped, *lost})
 
     def _round(self, shown: Any) -> tuple[list[ShardResult], set[int]]:
         """The results of all shards, and the identities among them that have too few good images."""
@@ -151,14 +170,13 @@ class _Runner:
         return [results[name] for name in tasks], poor
 
     def _taken(self, result: ShardResult, shown: Any) -> ShardResult:
-        if self.strict:
-            _refuse(result.skipped)
+        self.policy.refuse_any(result.skipped)
         self.skipped.update(result.skipped)
         shown.update(result.shard.images + len(result.skipped))
         return result
 
 
-def _finished(store: Store, plan: Plan, strict: bool) -> Report:
+def _finished(store: Store, plan: Plan, policy: SkipPolicy) -> Report:
     made = read_manifest(store)["wds_face"].get("made") or {}
     if made.get("plan") != plan.digest:
         raise DatasetError(
@@ -167,9 +185,8 @@ def _finished(store: Store, plan: Plan, strict: bool) -> Report:
         )
     Workspace(store, plan.options.name).clear()  # killed between its last two steps
     index = Index.open(store)
-    skipped = [Skipped(line[0], line[1]) for line in fields(store.read(SKIPPED))]
-    if strict:
-        _refuse([item for item in skipped if not item.reason.startswith(_FEW)])
+    skipped = read_skipped(store.read(SKIPPED))
+    plan.check(policy, skipped)
     return Report(index, skipped, plan.inventory.notes, 0)
 
 
@@ -190,25 +207,13 @@ def _publish(runner: _Runner, results: list[ShardResult], skipped: list[Skipped]
         "source": plan.inventory.facts,
         "options": {**asdict(plan.options), "shard_size": plan.shard_size},
         "plan": plan.digest,
+        "skipped": count_kinds(skipped),
     }
     checksums = dump_checksums([run.crc32 for run, _ in runs])
-    tables = {
-        CLASSES: write_classes(names),
-        CHECKSUMS: checksums,
-        SKIPPED: table((item.item, item.reason) for item in skipped),
-    }
+    tables = {CLASSES: write_classes(names), CHECKSUMS: checksums, SKIPPED: write_skipped(skipped)}
     sizes = Sizes.of(total(result.sizes for result in results))
     shards = [result.shard for result in results]
     return write_index(runner.store, shards, identities, tables, made, sizes=sizes)
-
-
-def _skipped(runner: _Runner) -> list[Skipped]:
-    """All that was left out, sorted: found in scanning, found in reading, and identities with too few images."""
-    plan = runner.plan
-    few = np.flatnonzero(plan.inventory.images < plan.options.min_images).tolist()
-    few += [int(plan.kept[row]) for row in runner.lost]
-    reason = f"{_FEW} {plan.options.min_images} good images"
-    return sorted({*plan.inventory.skipped, *runner.skipped, *(Skipped(plan.inventory.names[i], reason) for i in few)})
 
 
 def _sweep(store: Store) -> None:
@@ -227,9 +232,3 @@ def _keep_apart(source: Source, origin: Store, store: Store) -> None:
         same = inner == outer or (source.recursive and inner.startswith(outer + os.sep))
     if same:
         raise DatasetError(f"{store} lies within the source {origin}: choose a folder outside")
-
-
-def _refuse(skipped: list[Skipped]) -> None:
-    if skipped:
-        more = f" ({len(skipped) - 1} more)" if skipped[1:] else ""
-        raise SourceError(f"strict: {skipped[0].item}: {skipped[0].reason}{more}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wds_face.conversion import layout
+from wds_face.conversion.skip_policy import SkipPolicy
+from wds_face.conversion.skipped import frequent_reasons, too_few_images
 from wds_face.conversion.writer import ShardTask
 from wds_face.errors import SourceError, WdsFaceError
 from wds_face.pool import Workers
 from wds_face.progress import bar
 from wds_face.shards.tar import BLOCK
-from wds_face.sources.source import ALONE, Inventory, Source
+from wds_face.sources.source import ALONE, Inventory, Skipped, Source
 from wds_face.storage import Store
+from wds_face.storage.store import shown as shown_url
 from wds_face.version import __version__
 
 
@@ -58,6 +61,7 @@ class Plan:
 
     Attributes:
         kind: of the source.
+        source: Path or URL of the source, without secrets.
         inventory: what the source holds.
         kept: positions in the inventory of the identities with enough images, ``[n]``.
         shards: for each shard the identities in it, as positions in ``kept``.
@@ -65,12 +69,29 @@ class Plan:
     """
 
     kind: str
+    source: str
     inventory: Inventory
     options: Options
     kept: NDArray[np.int64]
     shards: list[NDArray[np.int64]]
     shard_size: int
     digest: str
+
+    def check(self, policy: SkipPolicy, skipped: Iterable[Skipped]) -> None:
+        """Refuse what may not be left out of this plan.
+
+        Raises:
+            SourceError: See :meth:`SkipPolicy.check`.
+        """
+        unreadable = sum(entry.kind == "item" for entry in self.inventory.skipped)
+        items = int(self.inventory.images.sum()) + unreadable
+        policy.check(skipped, items, self.source, self.inventory.remedy)
+
+    def left_out(self) -> list[Skipped]:
+        """Return what is known to be left out before images are read, sorted."""
+        few = np.flatnonzero(self.inventory.images < self.options.min_images).tolist()
+        identities = {too_few_images(self.inventory.names[position], self.options.min_images) for position in few}
+        return sorted({*self.inventory.skipped, *identities})
 
     def tasks(self, store: Store, lost: Collection[int]) -> list[tuple[NDArray[np.int64], ShardTask]]:
         """A task per shard, with the identities in it, leaving out those that are lost."""
@@ -98,7 +119,9 @@ def make_plan(source: Source, options: Options, workers: Workers = ALONE, *, pro
         inventory = source.scan(workers, shown.update)
     kept = np.flatnonzero(inventory.images >= options.min_images)
     if not len(kept):
-        raise SourceError(f"no identity has {options.min_images} images or more")
+        unreadable = [entry for entry in inventory.skipped if entry.kind != "other"]
+        left_out = f"; left out: {frequent_reasons(unreadable)}" if unreadable else ""
+        raise SourceError(f"no identity has {options.min_images} images or more{left_out}")
     images, nbytes = inventory.images[kept], inventory.nbytes[kept]
     # header, half a block of padding on average, and the .cls member
     nbytes = nbytes + images * (BLOCK + BLOCK // 2 + (2 * BLOCK if options.labels == "cls" else 0))
@@ -107,4 +130,4 @@ def make_plan(source: Source, options: Options, workers: Workers = ALONE, *, pro
     digest.update("\0".join(inventory.names).encode("utf-8", "surrogateescape"))
     digest.update(inventory.images.tobytes() + inventory.nbytes.tobytes())
     shards = layout.deal(nbytes, size, options.seed)
-    return Plan(source.kind, inventory, options, kept, shards, size, digest.hexdigest())
+    return Plan(source.kind, shown_url(source.location), inventory, options, kept, shards, size, digest.hexdigest())

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 
 from filelock import FileLock, Timeout
 
+from wds_face.conversion.skipped import SKIPPED
 from wds_face.conversion.writer import LabelRun, ShardResult, ShardTask
 from wds_face.errors import DatasetError
 from wds_face.shards.checksums import CHECKSUMS
@@ -19,7 +20,7 @@ from wds_face.storage import Store
 
 _FOLDER = ".convert"
 _BEGUN = f"{_FOLDER}/begun.json"
-_TABLES = (IDENTITIES, CLASSES, CHECKSUMS, "skipped.tsv")
+_TABLES = (IDENTITIES, CLASSES, CHECKSUMS, SKIPPED)
 _LOST = f"{_FOLDER}/lost.json"
 
 # Seconds to wait for the lock: workers that were forked from a killed conversion end within a fraction of one.

@@ -11,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wds_face import git_lfs
 from wds_face.images import ImageError, Size, checked_size
 from wds_face.shards.checksums import checksum
 from wds_face.shards.index import Shard
@@ -94,7 +95,7 @@ def write_shard(task: ShardTask) -> ShardResult:
                 try:
                     size = checked_size(item.data, deep=task.deep)
                 except ImageError as error:
-                    skipped.append(Skipped(item.item, str(error)))
+                    skipped.append(_unreadable(item.item, str(error)))
                     continue
                 sizes[size] += 1
                 tar.add(label, number, item)
@@ -106,6 +107,11 @@ def write_shard(task: ShardTask) -> ShardResult:
     runs = [LabelRun(*place, tar.sums[place[0]]) for place in places]
     shard = Shard(task.name, sum(images), tar.nbytes, digest)
     return ShardResult(shard, runs, images, skipped, sizes)
+
+
+def _unreadable(item: str, reason: str) -> Skipped:
+    """Return the entry of an image that cannot be read. One that was not downloaded may be one of many."""
+    return Skipped(item, reason, "container" if reason == git_lfs.REASON else "item")
 
 
 @dataclass

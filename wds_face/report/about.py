@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from wds_face.conversion.skipped import SKIPPED, read_skipped
 from wds_face.errors import DatasetError
 from wds_face.shards.census import census
-from wds_face.shards.classes import fields
 from wds_face.shards.index import MANIFEST, Index
 from wds_face.shards.sizes import Sizes
-
-_SKIPPED = "skipped.tsv"
 
 
 @dataclass(frozen=True)
@@ -99,10 +97,10 @@ def _date(index: Index) -> str | None:
 
 
 def _left_out(index: Index) -> list[tuple[str, int]]:
-    if not index.tables.get(_SKIPPED, {}).get("filesize"):
+    if not index.tables.get(SKIPPED, {}).get("filesize"):
         return []
     try:
-        rows = fields(index.store.read(_SKIPPED))
+        skipped = read_skipped(index.store.read(SKIPPED))
     except FileNotFoundError:
         return []
-    return Counter(row[-1] for row in rows).most_common()
+    return Counter(entry.reason for entry in skipped).most_common()

@@ -109,7 +109,9 @@ def _shards(about: About) -> str:
 
 
 def _made(about: About) -> str:
-    rows = list(_flat(about.counts["made"]))
+    # Their counts are shown by reason below.
+    made = {name: value for name, value in about.counts["made"].items() if name != "skipped"}
+    rows = list(_flat(made))
     note = ""
     if about.left_out:
         rows.append(("left out", f"{sum(count for _, count in about.left_out):,}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from wds_face import images
+from wds_face import git_lfs, images
 from wds_face.errors import NOT_THE_FILE
 from wds_face.hidden_files import is_hidden
 from wds_face.sources.source import Skipped, SkippedKind
@@ -154,6 +154,9 @@ class _Walk:
             return False
         if nbytes > images.MAX_BYTES:
             self._skip(path, f"{nbytes:,} bytes, more than {images.MAX_BYTES:,}", "item")
+            return False
+        if nbytes <= git_lfs.MAX_BYTES and git_lfs.is_pointer_file(self._full(path)):
+            self._skip(path, git_lfs.REASON, "container")
             return False
         return True
 

@@ -79,6 +79,8 @@ class Inventory:
     """What the scan left out."""
     notes: list[str] = field(default_factory=list)
     """What the user should know but nothing was left out for."""
+    remedy: str = ""
+    """What helps against a damaged container, for the error; empty where only a good copy does."""
     facts: dict[str, Any] = field(default_factory=dict)
     """How the source was read, JSON-able, for example ``{"label_from": "cls"}``. Recorded in ``index.json``."""
     release: Callable[[Workers], object] = keep
