@@ -18,6 +18,7 @@ from torchvision.transforms import ToTensor
 from tests.datasets.support import complaint
 from wds_face import RecordError, SourceError
 from wds_face.datasets import AugmentRecordDataset, BaseMXDataset, RandomIdentitySampler
+from wds_face.git_lfs import POINTER
 from wds_face.recordio import RecordWriter, pack
 
 Label = float | list[float]
@@ -122,7 +123,7 @@ def test_a_record_that_cannot_be_decoded_is_named(tmp_path: Path, jpegs: list[by
 
 
 def test_without_an_index_records_are_named_by_number(tmp_path: Path, jpegs: list[bytes]) -> None:
-    folder = write(tmp_path / "r", [(7, [9.0, 9.0], b""), (8, 0.0, jpegs[0]), (9, 0.0, b"no image")])
+    folder = write(tmp_path / "r", [(0, [3.0, 3.0], b""), (8, 0.0, jpegs[0]), (9, 0.0, b"no image")])
     (folder / "train.idx").unlink()
     with pytest.raises(RecordError, match=r"train\.rec: the record of key 2 at byte"):
         BaseMXDataset(folder)[1]
@@ -137,13 +138,48 @@ def test_what_is_left_out_is_told(tmp_path: Path, jpegs: list[bytes]) -> None:
     assert holds(dataset, [(jpegs[0], 0), (jpegs[3], 2)])
 
 
-def test_a_truncated_file_lacks_its_last_image(tmp_path: Path, jpegs: list[bytes]) -> None:
+def test_a_truncated_file_is_refused_unless_it_is_to_be_salvaged(tmp_path: Path, jpegs: list[bytes]) -> None:
     folder = write(tmp_path / "r", [(i, float(i), jpegs[i]) for i in range(3)])
     whole = (folder / "train.rec").read_bytes()
     (folder / "train.rec").write_bytes(whole[:-40])
+    for make in (BaseMXDataset, AugmentRecordDataset):
+        with pytest.raises(
+            SourceError, match=r"train\.rec at byte \d+: broken record.* copy train\.rec again, or salv"
+        ):
+            make(folder)
     with pytest.warns(UserWarning, match="broken record"):
-        dataset = BaseMXDataset(folder)
+        dataset = AugmentRecordDataset(folder, salvage=True)
     assert holds(dataset, [(jpegs[0], 0), (jpegs[1], 1)])
+
+
+def test_an_index_of_another_file_is_refused(tmp_path: Path, jpegs: list[bytes]) -> None:
+    folder = write(tmp_path / "r", [(i, float(i), jpegs[i]) for i in range(5)])
+    other = write(tmp_path / "other", [(0, 0.0, jpegs[0]), (1, 1.0, jpegs[9])])
+    (folder / "train.idx").write_bytes((other / "train.idx").read_bytes())
+    with pytest.raises(SourceError, match=r"train\.idx: does not belong to train\.rec: 3 of 5 .*give idx=\"ignore\""):
+        BaseMXDataset(folder)
+    assert holds(BaseMXDataset(folder, idx="ignore"), [(jpegs[i], i) for i in range(5)])
+    with pytest.warns(UserWarning, match="1 left out, first train.idx: does not belong"):
+        assert len(BaseMXDataset(folder, salvage=True)) == 5
+
+
+def test_a_trusted_index_decides(tmp_path: Path, jpegs: list[bytes]) -> None:
+    folder = write(tmp_path / "r", [(i, float(i), jpegs[i]) for i in range(5)])
+    lines = (folder / "train.idx").read_text().splitlines(keepends=True)
+    (folder / "train.idx").write_text("".join(lines[::2]))
+    with pytest.warns(UserWarning, match=r"2 left out, first .*: not in the \.idx"):
+        assert holds(BaseMXDataset(folder, idx="trust"), [(jpegs[i], i) for i in (0, 2, 4)])
+    with pytest.raises(ValueError, match="idx is"):
+        BaseMXDataset(folder, idx="guess")  # type: ignore[arg-type]
+
+
+def test_git_lfs_pointers(tmp_path: Path, jpegs: list[bytes]) -> None:
+    folder = write(tmp_path / "r", [(0, 0.0, jpegs[0]), (1, 1.0, POINTER + b"\noid sha256:0\nsize 9\n")])
+    with pytest.raises(RecordError, match=r"key 1 at byte .* is a Git LFS pointer, not the file itself: run `git lfs"):
+        BaseMXDataset(folder)[1]
+    (folder / "train.rec").write_bytes(POINTER + b"\noid sha256:0\nsize 9\n")
+    with pytest.raises(RecordError, match=r"train\.rec: a Git LFS pointer, not the file itself: run `git lfs pull`"):
+        BaseMXDataset(folder)
 
 
 @pytest.mark.parametrize("label", [2.5, 2.0**70, -0.25])

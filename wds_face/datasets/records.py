@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
+from wds_face import git_lfs
 from wds_face.datasets.preparation import FORMATS, choose_augmenter, prepare, reverse_channels
 from wds_face.datasets.snapshot import Snapshot
 from wds_face.decoding import decode_or_raise
-from wds_face.errors import RecordError
+from wds_face.errors import RecordError, SourceError
 from wds_face.images import ImageError
 from wds_face.recordio import RecordReader, unpack
-from wds_face.sources.records import ImageRecords, image_records, record_file
+from wds_face.sources.image_records import IdxUse, ImageRecords, image_records
+from wds_face.sources.records import record_file
 from wds_face.transforms import Augmenter
 
 
@@ -27,8 +29,9 @@ class BaseMXDataset(Dataset[Any]):
     """The images of a ``.rec`` file, in any of the layouts that face data sets come in; mxnet is not needed.
 
     Image ``i`` is the i-th in the file. Its target is its own label, the first where it has several. The header and
-    the identity-range records of InsightFace are no images. A record that is broken, empty or without a label is left
-    out: a warning says how many, :attr:`skipped` which.
+    the identity-range records of InsightFace are no images. A record that is empty or without a label is left out: a
+    warning says how many, :attr:`skipped` which. A file that is cut off or damaged is refused, and so is an ``.idx``
+    that does not belong to it, so that a data set never shrinks unnoticed.
 
     Only headers are read to begin with. The file is mapped into memory when an image is first read, once in each
     process, so the data set can be handed to workers that are forked or spawned.
@@ -36,19 +39,33 @@ class BaseMXDataset(Dataset[Any]):
     Args:
         root_dir: a folder with ``train.rec`` and, if there is one, ``train.idx``; or a ``.rec`` file.
         swap_color_channel: give images in BGR.
+        salvage: Take what can be read of a damaged file, with a warning. An ``.idx`` that does not belong to the file
+            is not used.
+        idx: ``"check"``: the ``.idx`` must name every image of the ``.rec``. ``"trust"``: it decides which images are
+            taken, for example those of a hold-out set. ``"ignore"``: the ``.rec`` is read without it.
 
     Raises:
-        SourceError: there is no such file, or no image in it.
+        SourceError: there is no such file, or no image in it; it is damaged, or its ``.idx`` does not belong to it.
         RecordError: the file or its index cannot be read, or a label is not a whole number.
+        ValueError: ``idx`` is none of these.
     """
 
-    def __init__(self, root_dir: str | os.PathLike[str], swap_color_channel: bool = False) -> None:
+    def __init__(
+        self,
+        root_dir: str | os.PathLike[str],
+        swap_color_channel: bool = False,
+        *,
+        salvage: bool = False,
+        idx: IdxUse = "check",
+    ) -> None:
         self.root_dir = root_dir
         self.swap_color_channel = swap_color_channel
         self.path: Path = record_file(root_dir)
         self._stamp = _stamp(self.path)
         self._reader: RecordReader | None = None
-        found = image_records(self.path)
+        found = image_records(self.path, idx)
+        if not salvage:
+            _refuse_damage(self.path, found)
         self.skipped = found.skipped  #: what was left out, and why
         self.targets: NDArray[np.int64] = _targets(self.path, found)  #: the label of each image, ``[n]``
         self._keys = found.keys
@@ -82,6 +99,8 @@ class BaseMXDataset(Dataset[Any]):
         try:
             image = Image.fromarray(decode_or_raise(payload, FORMATS))
         except ImageError as error:
+            if git_lfs.is_pointer(payload):
+                raise self._unreadable(index, f"is {git_lfs.REASON}") from None
             raise self._unreadable(index, f"cannot be decoded ({error})") from error
         return reverse_channels(image) if self.swap_color_channel else image, int(self.targets[index])
 
@@ -115,11 +134,13 @@ class AugmentRecordDataset(BaseMXDataset):
         augmenter: in place of these three.
         swap_color_channel: hand the augmenter and the transform images in BGR.
         output_dir: a folder to save the first augmented sample in, as ``training_samples/sample.jpg``.
+        salvage: See :class:`BaseMXDataset`.
+        idx: See :class:`BaseMXDataset`.
 
     Raises:
-        SourceError: there is no such file, or no image in it.
+        SourceError: there is no such file, or no image in it; it is damaged, or its ``.idx`` does not belong to it.
         RecordError: the file or its index cannot be read, or a label is not a whole number.
-        ValueError: a probability outside [0, 1], or both an augmenter and probabilities.
+        ValueError: a probability outside [0, 1], both an augmenter and probabilities, or an unknown ``idx``.
     """
 
     def __init__(
@@ -133,6 +154,8 @@ class AugmentRecordDataset(BaseMXDataset):
         augmenter: Augmenter | None = None,
         swap_color_channel: bool = False,
         output_dir: str | os.PathLike[str] | None = None,
+        salvage: bool = False,
+        idx: IdxUse = "check",
     ) -> None:
         self.augmenter = choose_augmenter(
             augmenter,
@@ -140,7 +163,7 @@ class AugmentRecordDataset(BaseMXDataset):
             photometric_prob=photometric_augmentation_prob,
             low_res_prob=low_res_augmentation_prob,
         )
-        super().__init__(root_dir, swap_color_channel)
+        super().__init__(root_dir, swap_color_channel, salvage=salvage, idx=idx)
         self.transform = transform
         self._snapshot = None if output_dir is None else Snapshot(output_dir, reverse=swap_color_channel)
 
@@ -148,6 +171,18 @@ class AugmentRecordDataset(BaseMXDataset):
         """(sample, target) or (sample, target, mask) of an image."""
         image, target = self.read_sample(index)
         return prepare(image, target, self.augmenter, self.transform, self._snapshot)
+
+
+def _refuse_damage(path: Path, found: ImageRecords) -> None:
+    """Raise SourceError for a file that is not whole, naming the first damage and the remedy."""
+    damage = [entry for entry in found.skipped if entry.kind == "container"]
+    if not damage:
+        return
+    more = f" ({len(damage) - 1:,} more)" if damage[1:] else ""
+    remedy = f"copy {path.name} again"
+    if found.idx_misfit:
+        remedy = 'give idx="ignore" to read it without the .idx, idx="trust" to take only what that lists'
+    raise SourceError(f"{path}: {damage[0].item}: {damage[0].reason}{more}: {remedy}, or salvage=True")
 
 
 def _stamp(path: Path) -> tuple[int, int]:

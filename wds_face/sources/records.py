@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from wds_face.errors import RecordError, SourceError
 from wds_face.location import local_path
 from wds_face.pool import Workers
 from wds_face.recordio import RecordReader, unpack
+from wds_face.sources.image_records import IdxUse, ImageRecords, image_records
 from wds_face.sources.source import ALONE, Image, Inventory, Skipped, by_identity, quiet, runs
 
 
@@ -28,15 +29,28 @@ class RecordIO:
     the identity-range records that InsightFace adds are recognised by ``flag == 2`` and an empty payload and left
     aside: their ranges are float32, so wrong above 2**24, and an identity may have several.
 
+    A file that is cut off or damaged, and an ``.idx`` that does not belong to it, are containers in
+    :attr:`Inventory.skipped <wds_face.sources.Inventory>`: a conversion refuses them unless it is told to salvage. What
+    counts as evidence is described in :mod:`wds_face.sources.image_records`.
+
     Args:
         path: the ``.rec`` file, or a folder that holds ``train.rec`` or just one other ``.rec``.
+        idx: How the ``.idx`` is used. ``"check"``: It must name every image of the ``.rec``, and nothing else; one that
+            does not is reported and not used. ``"trust"``: It decides, and images that it does not list are left out,
+            for example a hold-out set. ``"ignore"``: It is not read; the ``.rec`` is read from front to back.
+
+    Raises:
+        ValueError: ``idx`` is none of these.
     """
 
     kind = "recordio"
     recursive = False
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, idx: IdxUse = "check") -> None:
+        if idx not in get_args(IdxUse):
+            raise ValueError(f'idx is "check", "trust" or "ignore", not {idx!r}')
         self.path = local_path(path, "SRC")
+        self.idx: IdxUse = idx
 
     @property
     def location(self) -> str:
@@ -46,9 +60,9 @@ class RecordIO:
     def scan(self, workers: Workers = ALONE, progress: Callable[[int], object] = quiet) -> Inventory:
         """See :class:`wds_face.sources.Source`."""
         path = record_file(self.path)
-        found = image_records(path)
+        found = image_records(path, self.idx)
         progress(len(found.table))
-        table, skipped = found.table, found.skipped
+        table = found.table
         labels, identity = np.unique(table["label"], return_inverse=True)
         order, starts, counts, nbytes = by_identity(identity, table["nbytes"], len(labels))
         located = table["offset"][order]
@@ -57,9 +71,17 @@ class RecordIO:
             images=counts,
             nbytes=nbytes,
             part=lambda rows: _RecordPart(str(path), [located[run] for run in runs(starts, rows)]),
-            skipped=skipped,
-            notes=_property_note(path, len(labels)),
+            skipped=found.skipped,
+            notes=found.notes,
+            remedy=_remedy(path, found),
+            facts={"idx": found.idx},
         )
+
+
+def _remedy(path: Path, found: ImageRecords) -> str:
+    if found.idx_misfit:
+        return f"Say --idx ignore to read {path.name} without its .idx, --idx trust to take only what that lists"
+    return f"Copy {path.name} again"
 
 
 def record_file(path: str | os.PathLike[str]) -> Path:
@@ -82,119 +104,6 @@ def record_file(path: str | os.PathLike[str]) -> Path:
     if not found:
         raise SourceError(f"{path} holds no .rec file{recognise.hint(path)}")
     raise SourceError(f"{path} holds {len(found)} .rec files ({found[0].name}, …): name the one that is meant")
-
-
-class ImageRecords(NamedTuple):
-    """The records of a file that are images, in the order of the file."""
-
-    table: NDArray[Any]
-    """What their headers tell, :data:`wds_face.recordio.HEADERS` ``[n]``."""
-    keys: NDArray[np.int64]
-    """Their keys, ``[n]``; without an index their numbers among the records that can be read."""
-    skipped: list[Skipped]
-    """What should have been an image and is none."""
-
-
-def image_records(path: Path) -> ImageRecords:
-    """Find the images of a ``.rec`` file by the headers of its records, in any of the layouts of :class:`RecordIO`.
-
-    Raises:
-        SourceError: there is none.
-        RecordError: the file or its index cannot be read.
-    """
-    skipped: list[Skipped] = []
-    with RecordReader(path) as reader:
-        if not reader.nbytes:
-            raise SourceError(f"{path} is empty")
-        offsets, keys = _offsets(reader, skipped)
-        table = reader.headers(offsets)
-        size = reader.nbytes
-    broken = ~table["ok"]
-    skipped += [Skipped(f"{path.name} at byte {at}", "broken record") for at in table["offset"][broken].tolist()]
-    if keys is not None:
-        _unlisted(path.name, table, size, skipped)
-    empty = (table["nbytes"] == 0) & ~broken
-    index_record = empty & (table["flag"] == 2) & ~_image_keys(table, keys)
-    for at in table["offset"][empty & ~index_record].tolist():
-        skipped.append(Skipped(f"{path.name} at byte {at}", "empty"))
-    odd = ~np.isfinite(table["label"]) & ~broken & ~empty
-    skipped += [Skipped(f"{path.name} at byte {at}", "label is not a number") for at in table["offset"][odd].tolist()]
-    image = ~(broken | empty | odd)
-    if not image.any():
-        raise SourceError(f"{path} holds no image record" + (f": {skipped[0].reason}" if skipped else ""))
-    return ImageRecords(table[image], np.flatnonzero(image) if keys is None else keys[image], skipped)
-
-
-def _offsets(reader: RecordReader, skipped: list[Skipped]) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """Offsets of the records in the order of the file, and their keys where there is an index."""
-    name = reader.path.name
-    if reader.idx is None:
-        return np.fromiter(_scan(reader, skipped), np.int64), None
-    keys, offsets = reader.keys, reader.offsets
-    # of equal keys the last line counts, as in mxnet; two keys for one record are one image
-    _, last = np.unique(keys[::-1], return_index=True)
-    kept = np.zeros(len(keys), bool)
-    kept[len(keys) - 1 - last] = True
-    skipped += [Skipped(f"{reader.idx.name} key {key}", "duplicate key") for key in keys[~kept].tolist()]
-    keys, offsets = keys[kept], offsets[kept]
-    _, first = np.unique(offsets, return_index=True)
-    twice = np.ones(len(keys), bool)
-    twice[first] = False
-    skipped += [
-        Skipped(f"{reader.idx.name} key {key}", f"second key of the record at byte {at} of {name}")
-        for key, at in zip(keys[twice].tolist(), offsets[twice].tolist(), strict=True)
-    ]
-    return offsets[first], keys[first]
-
-
-def _scan(reader: RecordReader, skipped: list[Skipped]) -> Iterator[int]:
-    """Offsets found by walking the file; a broken stretch is reported and stepped over."""
-    start = 0
-    while start < reader.nbytes:
-        try:
-            for offset, _ in reader.scan(start):
-                yield offset
-            return
-        except RecordError as error:
-            start = reader.resync(error.offset)
-            reason = f"broken record ({start - error.offset} bytes passed over)"
-            skipped.append(Skipped(f"{reader.path.name} at byte {error.offset}", reason))
-
-
-def _unlisted(name: str, table: NDArray[Any], size: int, skipped: list[Skipped]) -> None:
-    """Report the stretches of the file that the index does not name."""
-    good = table[table["ok"]]
-    begins = np.concatenate([[0], np.minimum(good["end"], size)])
-    ends = np.concatenate([table["offset"][table["ok"]], [size]])
-    bad = table["offset"][~table["ok"]]
-    for begin, end in zip(begins[ends > begins].tolist(), ends[ends > begins].tolist(), strict=True):
-        if not ((bad >= begin) & (bad < end)).any():  # a broken record was reported already
-            skipped.append(Skipped(f"{name} bytes {begin} to {end}", "not in the .idx"))
-
-
-def _image_keys(table: NDArray[Any], keys: NDArray[np.int64] | None) -> NDArray[np.bool_]:
-    """Records that the header's range says are images, so that an empty one among them is a lost image.
-
-    Compared in float32, as the header has it: rounding keeps the order, so no range record is taken for an image.
-    """
-    if keys is None:
-        return np.zeros(len(table), bool)
-    header = (keys == 0) & (table["flag"] == 2) & (table["nbytes"] == 0) & table["ok"]
-    if not header.any():
-        return np.zeros(len(table), bool)
-    first = np.float32(table["label"][header][0])
-    return np.asarray((keys.astype(np.float32) < first) & ~header, bool)
-
-
-def _property_note(path: Path, identities: int) -> list[str]:
-    """``property`` says how many identities there should be; datasets in circulation differ."""
-    try:
-        first = (path.parent / "property").read_text(encoding="ascii", errors="replace").split(",")[0].strip()
-    except OSError:
-        return []
-    if first.isdecimal() and int(first) != identities:
-        return [f"the property file announces {int(first)} identities, the images of {path.name} have {identities}"]
-    return []
 
 
 def _stamp(path: str) -> str:
@@ -234,5 +143,5 @@ def _image(reader: RecordReader, name: str, offset: int) -> Image | Skipped:
     try:
         _, payload = unpack(reader.at(offset))
     except RecordError:
-        return Skipped(item, "broken record")
+        return Skipped(item, "broken record", "container")
     return Image(item, images.kind(payload) or "jpg", payload)
