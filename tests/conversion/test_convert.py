@@ -164,9 +164,12 @@ def test_a_destination_within_the_source_is_refused(faces: Path, tmp_path: Path)
         with pytest.raises(DatasetError, match="within the source"):
             convert(ImageFolder(faces), dest, workers=1)
     convert(ImageFolder(faces), tmp_path / "out", workers=1)
-    with pytest.raises(DatasetError, match="within the source"):
-        convert(WebDataset(str(tmp_path / "out")), tmp_path / "out", workers=1)
-    convert(WebDataset(str(tmp_path / "out")), tmp_path / "out" / "again", workers=1)
+    # shards in sub-folders are read too
+    for dest in (tmp_path / "out", tmp_path / "out" / "again"):
+        with pytest.raises(DatasetError, match="within the source"):
+            convert(WebDataset(str(tmp_path / "out")), dest, workers=1)
+    shard = tmp_path / "out" / "train-000000.tar"
+    convert(WebDataset(str(shard)), tmp_path / "out" / "again", workers=1)
 
 
 def test_few_images(faces: Path, tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_what_is_not_taken_is_listed(plain: Path, tmp_path: Path, jpegs: list[by
         Skipped("a.jpg", "an image in no shard", "other"),
         Skipped("train.rec", "records, not a shard: `wds-face convert recordio` reads them", "other"),
     ]
-    assert (tmp_path / "out" / "skipped.tsv").read_text().startswith("a.jpg\tan image in no shard\n")
+    assert (tmp_path / "out" / "skipped.tsv").read_text().startswith("a.jpg\tan image in no shard\tother\n")
 
 
 WITHOUT_ZSTD = """

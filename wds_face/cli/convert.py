@@ -195,6 +195,7 @@ def _convert(
             executor = stack.enter_context(open_executor(engine, address, workers))
             team = stack.enter_context(Workers.sharing([open_store(source.location)], workers, executor))
             plan = make_plan(source, options, team, progress=not quiet)
+            stack.callback(plan.inventory.release, team)
         images, nbytes = plan.inventory.images[plan.kept], plan.inventory.nbytes[plan.kept]
         left_out = plan.left_out()
         click.echo(

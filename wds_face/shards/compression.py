@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from wds_face import git_lfs
 from wds_face.errors import SourceError, TarError
 from wds_face.shards.names import Compression
 
@@ -29,7 +30,7 @@ _MAGICS: tuple[tuple[bytes, Compression], ...] = (
 )
 # What else is found under the names of shards, and what to do about it.
 _OTHERS = (
-    (b"version https://git-lfs.github.com/spec/", "is a Git LFS pointer, not the shard: run `git lfs pull`"),
+    (git_lfs.POINTER, f"is {git_lfs.REASON}"),
     (b"\x04\x22\x4d\x18", "is compressed by lz4, which is not read: decompress it first"),
     (b"\x1f\x9d", "is compressed by compress, which is not read: decompress it first"),
     (b"LZIP", "is compressed by lzip, which is not read: decompress it first"),

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wds_face import recognise
+from wds_face import git_lfs, recognise
 from wds_face.errors import DatasetError
 from wds_face.shards.checksums import CHECKSUMS, Sums, load_checksums
 from wds_face.shards.classes import read_classes
@@ -129,10 +129,13 @@ def read_manifest(store: Store) -> dict[str, Any]:
     """``index.json`` of a data set.
 
     Raises:
-        DatasetError: it is missing, no JSON, or of another format.
+        DatasetError: it is missing, no JSON, a Git LFS pointer, or of another format.
     """
     try:
-        manifest: dict[str, Any] = json.loads(_read(store, MANIFEST, _whole))
+        data = _read(store, MANIFEST, _whole)
+        if git_lfs.is_pointer(data):
+            raise DatasetError(f"{store}/{MANIFEST} is {git_lfs.REASON}")
+        manifest: dict[str, Any] = json.loads(data)
     except FileNotFoundError:
         raise DatasetError(_without_manifest(store)) from None
     except NotADirectoryError:
@@ -241,6 +244,8 @@ def _table(store: Store, name: str, tables: dict[str, dict[str, Any]]) -> bytes:
         data = _read(store, name, right)
     except FileNotFoundError:
         raise DatasetError(f"{store}/{name} is missing") from None
+    if git_lfs.is_pointer(data):
+        raise DatasetError(f"{store}/{name} is {git_lfs.REASON}")
     if not right(data):
         raise DatasetError(f"{store}/{name} does not belong to {MANIFEST}: its sha256 differs")
     return data

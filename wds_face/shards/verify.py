@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wds_face import git_lfs
 from wds_face.errors import DatasetError, ListingError, TarError
 from wds_face.images import defect
 from wds_face.pool import Workers
@@ -138,7 +139,8 @@ def _problems(check: _Check) -> list[str]:
     except FileNotFoundError:
         return ["is missing"]
     if len(view) != shard.nbytes:
-        return [f"has {len(view)} bytes, the index says {shard.nbytes}"]
+        pointer = f" ({git_lfs.REASON})" if git_lfs.is_pointer(view) else ""
+        return [f"has {len(view)} bytes, the index says {shard.nbytes}{pointer}"]
     if hashlib.sha256(view).hexdigest() != shard.sha256:
         return ["has another sha256 than the index says: its content changed"]
     runs, problems = SampleReader(check.label_from).runs(view)
