@@ -15,12 +15,12 @@ from wds_face.conversion.skip_policy import SkipPolicy
 from wds_face.conversion.skipped import frequent_reasons, too_few_images
 from wds_face.conversion.writer import ShardTask
 from wds_face.errors import SourceError, WdsFaceError
+from wds_face.location import shown as shown_url
 from wds_face.pool import Workers
 from wds_face.progress import bar
 from wds_face.shards.tar import BLOCK
 from wds_face.sources.source import ALONE, Inventory, Skipped, Source
 from wds_face.storage import Store
-from wds_face.storage.store import shown as shown_url
 from wds_face.version import __version__
 
 
