@@ -37,7 +37,7 @@ LFS = POINTER + b"\noid sha256:4665a5ea423c2713d436b5ee50593a9640e0018c1550b5a00
         ("a.tar", lambda path: next(walk(memoryview(path.read_bytes())))),
         ("a.tar", lambda path: WebDataset(str(path)).scan()),
         ("a.tar", lambda path: adopt(path, workers=1)),
-        ("a.tar", lambda path: next(peek(str(path), np.random.default_rng(0)))),
+        ("a.tar", lambda path: next(peek(str(path), np.random.default_rng(0)).images)),
         ("lfw.bin", load_bin),
         ("person/a.jpg", lambda path: CustomImageFolderDataset(path.parents[1])[0]),
         ("person/a.jpg", lambda path: convert(ImageFolder(path.parents[1]), path.parents[2] / "out", workers=1)),
