@@ -212,7 +212,7 @@ def test_a_server_that_lists_nothing(
         url = server.url("set")
         assert Index.open(url).images == 60
         assert len(next(iter(PKStream(url, 2, 2).loader()))[1]) == 4
-        assert len(dict(peek(url, np.random.default_rng(0)))) == 7
+        assert len(dict(peek(url, np.random.default_rng(0)).images)) == 7
         with caplog.at_level(logging.WARNING, logger="wds_face"):
             assert verify(url, workers=1) == []
         assert "does not list its files: shards that index.json does not name are not looked for" in caplog.text
