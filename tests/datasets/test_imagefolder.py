@@ -14,6 +14,7 @@ from torchvision.transforms import ToTensor
 
 from tests.datasets.support import complaint
 from tests.support import MakeFolder
+from wds_face import ImageFolder as Source
 from wds_face import SourceError
 from wds_face.datasets import CustomImageFolderDataset, RandomIdentitySampler
 
@@ -36,6 +37,27 @@ def test_arguments_of_image_folder(faces: Path) -> None:
     assert dataset[3] == ([1, 2, 3], "3")
     swapped = CustomImageFolderDataset(faces, loader=loader, swap_color_channel=True)
     assert swapped[0][0].tolist() == [[[3, 2, 1]] * 4] * 4
+
+
+@pytest.mark.parametrize("name", [".ipynb_checkpoints", "@eaDir", "__MACOSX"])
+def test_hidden_folders_and_files_are_left_out_as_in_a_conversion(make_folder: MakeFolder, name: str) -> None:
+    folder = make_folder({"anna": 2, "anna/x": 1, "bob": 1})
+    wanted = ImageFolder(str(folder))
+    for path in (folder / name, folder / "anna" / name, folder / "anna" / "x" / name):
+        path.mkdir()
+        (path / "0000.jpg").write_bytes(b"thumbnail")
+    (folder / "bob" / "._0000.jpg").write_bytes(b"AppleDouble")
+    dataset = CustomImageFolderDataset(folder)
+    assert dataset.class_to_idx == wanted.class_to_idx
+    assert dataset.samples == wanted.samples
+    inventory = Source(folder).scan()
+    assert dataset.classes == inventory.names
+    assert np.bincount(dataset.targets).tolist() == inventory.images.tolist()
+
+
+def test_only_hidden_folders(make_folder: MakeFolder) -> None:
+    with pytest.raises(FileNotFoundError, match="no folder of images that is not hidden"):
+        CustomImageFolderDataset(make_folder({".cache": 1}))
 
 
 def test_a_transform_set_later_counts(faces: Path) -> None:

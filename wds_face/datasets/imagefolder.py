@@ -9,12 +9,14 @@ from typing import Any
 
 from PIL import Image
 from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS, has_file_allowed_extension, make_dataset
 
 from wds_face import git_lfs
 from wds_face.datasets.preparation import FORMATS, UNDECODABLE, choose_augmenter, prepare, reverse_channels
 from wds_face.datasets.snapshot import Snapshot
 from wds_face.decoding import decode_or_raise
 from wds_face.errors import SourceError
+from wds_face.hidden_files import is_hidden
 from wds_face.location import local_path
 from wds_face.transforms import Augmenter
 
@@ -41,12 +43,17 @@ class CustomImageFolderDataset(ImageFolder):  # type: ignore[misc]
     ``dataset[i]`` is (sample, target), or (sample, target, mask) where the transform returns a tuple of image and mask.
     An image is loaded, its channels reversed if that is wanted, augmented, and given to the transform.
 
+    Unlike torchvision's, it takes no hidden, thumbnail and trash folders (``.ipynb_checkpoints``, ``@eaDir``,
+    ``__MACOSX``, …) for classes, and no images in them or with hidden names (``._0.jpg``), as a conversion does.
+    Without such folders, ``class_to_idx`` and ``samples`` are torchvision's.
+
     Args:
         root: the folder, with a folder of images for each identity.
         transform: of a PIL image.
         target_transform: of the label.
         loader: makes an image of a path; by default :func:`load_image`.
-        is_valid_file: which files to take; by default those with the extension of an image.
+        is_valid_file: Which files to take, hidden ones included; by default those with the extension of an image that
+            are not hidden at any depth.
         low_res_augmentation_prob: probability of a lower resolution.
         crop_augmentation_prob: probability of a crop.
         photometric_augmentation_prob: probability of other brightness, contrast and saturation.
@@ -84,6 +91,42 @@ class CustomImageFolderDataset(ImageFolder):  # type: ignore[misc]
         super().__init__(str(local_path(root, "root")), transform, target_transform, loader, is_valid_file)
         self.swap_color_channel = swap_color_channel
         self._snapshot = None if output_dir is None else Snapshot(output_dir, reverse=swap_color_channel)
+
+    def find_classes(self, directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
+        """Return the names of the identity folders, sorted, and the label of each.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+        names, _ = super().find_classes(os.fspath(directory))
+        classes = [name for name in names if not is_hidden(name)]
+        if not classes:
+            raise FileNotFoundError(f"{os.fspath(directory)} has no folder of images that is not hidden")
+        return classes, {name: label for label, name in enumerate(classes)}
+
+    @staticmethod
+    def make_dataset(
+        directory: str | os.PathLike[str],
+        class_to_idx: dict[str, int],
+        extensions: tuple[str, ...] | None = None,
+        is_valid_file: Callable[[str], bool] | None = None,
+        allow_empty: bool = False,
+    ) -> list[tuple[str, int]]:
+        """Return path and label of each image, in torchvision's order.
+
+        Raises:
+            FileNotFoundError: A class has no image.
+        """
+        root = os.path.expanduser(os.fspath(directory))
+        if is_valid_file is None:
+
+            def is_visible_image(path: str) -> bool:
+                parts = path[len(root) :].split(os.sep)
+                return has_file_allowed_extension(path, extensions or IMG_EXTENSIONS) and not any(map(is_hidden, parts))
+
+            is_valid_file = is_visible_image
+        samples: list[tuple[str, int]] = make_dataset(root, class_to_idx, None, is_valid_file, allow_empty)
+        return samples
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         """(sample, target) or (sample, target, mask) of an image."""
