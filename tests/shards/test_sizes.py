@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from tests.support import command
 from wds_face import Index, Options
 from wds_face.conversion.convert import convert
+from wds_face.conversion.workspace import Workspace
 from wds_face.errors import DatasetError
 from wds_face.images import ImageError, checked_size
 from wds_face.shards.sizes import MOST_LISTED, Sizes, share, total
@@ -115,6 +117,29 @@ def test_the_index_does_not_depend_on_workers_or_shards(tmp_path: Path) -> None:
         made.append(dest)
     assert (made[0] / "index.json").read_bytes() == (made[1] / "index.json").read_bytes()
     assert Index.open(made[0]).sizes == Index.open(made[2]).sizes
+
+
+def test_a_run_that_goes_on_counts_what_was_written_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(tmp_path / "faces", [(20 + number % 7, 20 + number % 5) for number in range(60)])
+    options = Options(shard_size=20_000)
+    whole = convert(ImageFolder(folder), tmp_path / "whole", options, workers=1)
+    assert len(whole.index.shards) > 2
+    save = Workspace.save
+    saved = []
+
+    def save_and_stop(workspace: Workspace, *arguments: Any) -> None:
+        save(workspace, *arguments)
+        saved.append(arguments)
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Workspace, "save", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            convert(ImageFolder(folder), tmp_path / "stopped", options, workers=1)
+    report = convert(ImageFolder(folder), tmp_path / "stopped", options, workers=1)
+    assert report.written == len(whole.index.shards) - 2
+    assert (tmp_path / "stopped/index.json").read_bytes() == (tmp_path / "whole/index.json").read_bytes()
 
 
 def test_unaligned_photographs_do_not_swell_the_index() -> None:
