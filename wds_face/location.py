@@ -41,7 +41,12 @@ def is_url(location: str | os.PathLike[str]) -> bool:
 
 
 def local_path(path: str | os.PathLike[str], argument: str) -> Path:
-    """Return a path on this machine. ``file:///…`` is one, too.
+    """Return a path on this machine; see :func:`local_text`."""
+    return Path(local_text(path, argument))
+
+
+def local_text(path: str | os.PathLike[str], argument: str) -> str:
+    """Return a path on this machine as it was given. ``file:///…`` is one, too.
 
     Args:
         path: Path to check.
@@ -52,10 +57,10 @@ def local_path(path: str | os.PathLike[str], argument: str) -> Path:
     """
     text = os.fsdecode(path)
     if text.startswith(_LOCAL_FILE):
-        return Path(text.removeprefix("file://"))
+        return text.removeprefix("file://")
     if is_url(text):
         raise PathError(f"{argument} {shown(text)} is a URL: give a path on this machine")
-    return Path(text)
+    return text
 
 
 def shown(url: str) -> str:

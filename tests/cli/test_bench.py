@@ -23,9 +23,10 @@ from tests.support import command
 called = partial(command, "bench")
 
 
-def test_a_table_and_what_it_means(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before, file = multiprocessing.active_children(), tmp_path / "bench.json"
-    assert called(made, "-p", 4, "--workers", "2,1", "--seconds", 0.3, "--json", file, "--need", 10) == 0
+def test_a_table_and_what_it_means(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = multiprocessing.active_children()
+    options = ["-p", 4, "--workers", "2,1", "--seconds", 0.3, "--need", 10]
+    assert called(made, *options) == 0
     said, errors = capsys.readouterr()
     assert errors == "", "no progress where there is no terminal"
     lines = said.splitlines()
@@ -39,7 +40,10 @@ def test_a_table_and_what_it_means(made: Path, tmp_path: Path, capsys: pytest.Ca
     assert '- output="uint8" gave ' in said
     assert "loader.stats()" in said
     assert all(len(line) <= 110 for line in lines[1:])
-    found = json.loads(file.read_text())
+    assert called(made, *options, "--json") == 0
+    said, errors = capsys.readouterr()
+    assert errors == ""
+    found = json.loads(said)
     assert [one["num_workers"] for one in found["measured"]] == [1, 2]
     assert found["measured"][0]["images_per_second"] > 10
     assert (found["num_workers"], found["images"], found["p"], found["need"]) == (1, 66, 4, 10)
@@ -48,7 +52,7 @@ def test_a_table_and_what_it_means(made: Path, tmp_path: Path, capsys: pytest.Ca
 
 
 def test_options(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = "--plain --output uint8 -p 2 -k 2 --workers 0 --seconds 0.1 --step-ms 5 --seed 3"
+    options = "--plain --dtype uint8 -p 2 -k 2 --workers 0 --seconds 0.1 --step-ms 5 --seed 3"
     assert called(made, *options.split()) == 0
     said = capsys.readouterr().out
     assert "2 x 2 = 4 images, uint8, no transforms, 5 ms for each in the loop" in said
@@ -76,7 +80,7 @@ def test_buckets_and_a_cache(
     assert bucket.folder is not None
     shutil.copytree(made, bucket.folder / "set")
     monkeypatch.setitem(fsspec.config.conf, "s3", bucket.options)
-    arguments = "-p", 4, "--workers", 1, "--seconds", 0.3, "--output", "uint8", "--cache-dir", tmp_path / "cache"
+    arguments = "-p", 4, "--workers", 1, "--seconds", 0.3, "--dtype", "uint8", "--cache-dir", tmp_path / "cache"
     assert called(bucket.url("set"), *arguments) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "MB came before the clock ran" in said
@@ -86,11 +90,11 @@ def test_buckets_and_a_cache(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["nowhere"], 1, "nowhere has no index.json"),
+        (["nowhere"], 1, "nowhere is not there: give the folder of a data set"),
         (["set", "-p", "50"], 1, "20 identities, fewer than p=50"),
         (["set", "-k", "100000000"], 1, "take a smaller p x k"),
         (["set", "--workers", "two"], 2, "write them like 1,2,4"),
-        (["set", "--json", "no/where.json"], 2, "there is no folder no"),
+        (["set", "--json", "bench.json"], 2, "unexpected extra argument (bench.json)"),
     ],
 )
 def test_one_line_says_what_is_wrong(

@@ -42,11 +42,11 @@ def test_a_whole_session(faces: Path, tmp_path: Path) -> None:
     run = wds_face("convert", "imagefolder", faces, out)
     assert run.returncode == 0
     assert run.stderr == "", "no progress bar where there is no terminal"
-    assert f"{faces} -> {out}: 20 identities, 66 images, 1 shards" in run.stdout
+    assert f"{faces} -> {out}: 20 identities, 66 images, 1 shard" in run.stdout
     assert re.search(r"\d images/s", run.stdout)
     assert "complete already" in wds_face("convert", "imagefolder", faces, out).stdout
     run = wds_face("verify", out, "--deep")
-    assert (run.returncode, run.stdout) == (0, f"{out}: ok (1 shards, {run.stdout.split('shards, ')[1]}")
+    assert (run.returncode, run.stdout) == (0, f"{out}: ok (1 shard, {run.stdout.split('shard, ')[1]}")
     assert "66 images, every image decoded" in run.stdout
     assert "identities            20" in wds_face("info", out).stdout
     assert json.loads(wds_face("info", out, "--json", "-k", 2).stdout)["below_k"]["identities"] == 4
@@ -138,14 +138,19 @@ def test_dry_run_fails_where_the_conversion_would(faces: Path, tmp_path: Path) -
         (["convert", "imagefolder", "{faces}", "{faces}/out"], 1, "within the source"),
         (["convert", "imagefolder", "{faces}", "{tmp}/out", "--name", "../x"], 1, "letters, digits"),
         (["convert", "imagefolder", "{faces}", "{tmp}/out", "--min-images", "9"], 1, "no identity has 9 images"),
-        (["verify", "{tmp}/none"], 1, "has no index.json"),
-        (["info", "{tmp}/none"], 1, "has no index.json"),
+        (["verify", "{tmp}/none"], 1, "none is not there: give the folder of a data set"),
+        (["info", "{tmp}/none"], 1, "none is not there: give the folder of a data set"),
         (["index", "{tmp}/empty"], 1, "holds no .tar files"),
         (["preview", "{tmp}/none", "-o", "{tmp}/a.png"], 1, "give a folder of images, a .rec file, or shards"),
         (["preview", "{tmp}/empty", "-o", "{tmp}/a.png"], 1, "has no sub-folders with images"),
         (["preview", "{faces}", "-o", "{tmp}/a.xyz"], 2, "named '.xyz'; try .png"),
         (["preview", "{faces}", "-o", "{tmp}/none/a.png"], 2, "there is no folder"),
         (["preview", "{faces}", "-n", "0"], 2, "--faces"),
+        (["preview", "{faces}", "-o", "s3://b/a.png"], 2, "s3://b/a.png is a URL: give a path on this machine"),
+        (["info", "simplecache::x"], 2, "write ./simplecache::x for the path"),
+        (["info", "s3:/bucket/x"], 2, "write s3://"),
+        (["info", ""], 2, "it is empty"),
+        (["index", "{tmp}/none"], 1, "none is not there: give a folder of shards"),
         (["convert", "imagefolder", "{faces}"], 2, "Missing argument 'DEST'"),
         (["convert", "imagefolder", "{faces}", "{tmp}/out", "--shard-size", "big"], 2, "write it like 64MB"),
         (["convert", "imagefolder", "{faces}", "{tmp}/out", "--workers", "0"], 2, "--workers"),

@@ -53,7 +53,7 @@ def test_from_a_bucket(made: Path, bucket: Bucket, tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["none"], 1, "none has no index.json"),
+        (["none"], 1, "none is not there: give the folder of a data set"),
         (["memory://me:hunter2@host/x"], 1, "memory://host/x has no index.json"),
         (["nonsense://x"], 1, "nonsense"),
         (["set", "-o", "none/report.html"], 2, "there is no folder none"),

@@ -143,7 +143,7 @@ def test_a_foreign_file_costs_nothing_and_a_damaged_set_the_exit_code(run, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("convert", "validation", "none", "val"), 1, "wds-face: none does not have a .bin, a carray or a memfile"),
+        (("convert", "validation", "none", "val"), 1, "wds-face: none is not there: give a folder of validation sets"),
         (("convert", "validation", "ada", "val", "--pairs", "3", "--names", "lfw"), 2, "with --pairs give --name"),
         (("convert", "validation", "ada", "val", "--pairs", "3"), 1, "ada"),
         (("evaluate", "none", "--model", "net:Small"), 2, "'none' does not exist"),

@@ -145,3 +145,16 @@ def test_embed_refuses_other_loaders() -> None:
         embed(Net(), [])
     with pytest.raises(ValueError, match=r"a batch must be .*, not 2 parts"):
         embed(Net(), [(torch.zeros((1, 3, 112, 112)), torch.zeros(1))])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_networks_of_other_types(dtype: torch.dtype) -> None:
+    """Images are cast to the network's type, and embeddings come as float32."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 16, 16), torch.nn.Flatten())
+    images = torch.rand(6, 3, 112, 112) * 2 - 1
+    batch = [images, torch.ones(6, dtype=torch.bool), torch.zeros(6, dtype=torch.int64), torch.arange(6)]
+    wanted = embed(network, [batch]).embeddings
+    found = embed(network.to(dtype), [batch]).embeddings
+    assert found.dtype == np.float32
+    assert np.allclose(found, wanted, atol=0.05)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
 from wds_face.cli import options
+from wds_face.cli.options import print_json
+from wds_face.cli.paths import LocalPath, Location
 from wds_face.errors import WdsFaceError
 from wds_face.location import shown
-from wds_face.units import size
+from wds_face.units import plural, size
 
 if TYPE_CHECKING:
     from wds_face.bottleneck import Measured
@@ -45,18 +45,23 @@ class Numbers(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gener
 
 
 @click.command(short_help="Measure what limits training here, and how many workers to take.")
-@click.argument("url")
+@click.argument("url", type=Location())
 @options.identities
 @options.images
 @click.option(
-    "--output",
-    type=click.Choice(["float", "uint8"]),
-    default="float",
+    "--dtype",
+    type=click.Choice(["float32", "uint8"]),
+    default="float32",
     show_default=True,
-    help="What images are when they leave the workers.",
+    help="Type of the images that leave the workers: output= of PKStream.",
 )
 @click.option("--plain", is_flag=True, help="Without augmentations, masks and flips.")
-@click.option("--workers", type=Numbers(), metavar="N,N,…", help="Numbers to try. [default: 1, 2, 4, … processors]")
+@click.option(
+    "--workers",
+    type=Numbers(),
+    metavar="N,N,…",
+    help="Worker processes: one number, or several to try in turn [default: 1, 2, 4, … processors].",
+)
 @click.option(
     "--seconds", type=click.FloatRange(0.1, 3600), default=3.0, show_default=True, help="To measure each number."
 )
@@ -68,10 +73,13 @@ class Numbers(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gener
     show_default=True,
     help="Wait so long with each batch, as for a training step.",
 )
-@click.option("--cache-dir", type=click.Path(file_okay=False), help="Keep on a local disk what comes from a network.")
+@click.option("--cache-dir", type=LocalPath(file_okay=False), help="Keep on a local disk what comes from a network.")
 @options.seed
-@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write all numbers to a file.")
-def bench(*, url: str, workers: list[int] | None, seconds: float, json_file: str | None, **streamed: Any) -> None:
+@options.as_json
+@options.quiet
+def bench(
+    *, url: str, workers: list[int] | None, seconds: float, dtype: str, as_json: bool, quiet: bool, **streamed: Any
+) -> None:
     """Measure what limits training on this machine with these data, and say how many workers to take.
 
     URL is a folder of shards with an index. Batches are made as in training, by 1, 2, 4, … workers, up to the
@@ -84,25 +92,31 @@ def bench(*, url: str, workers: list[int] | None, seconds: float, json_file: str
     Examples:
       wds-face bench shards/
       wds-face bench shards/ -p 64 --step-ms 80
-      wds-face bench s3://bucket/shards --cache-dir /scratch/faces --need 8000 --json bench.json
+      wds-face bench s3://bucket/shards --cache-dir /scratch/faces --need 8000 --json > bench.json
     """
-    if json_file and not Path(json_file).absolute().parent.is_dir():
-        raise click.BadParameter(f"there is no folder {Path(json_file).parent}.", param_hint="--json")
+    output = "float" if dtype == "float32" else dtype
+    show = _print_nothing if as_json or quiet else click.echo
     try:
         with _one_line():
-            found = _bench(url, workers, seconds, **streamed)
+            found = _bench(url, workers, seconds, show, quiet=quiet, output=output, **streamed)
     except KeyboardInterrupt:
         click.echo("wds-face bench: interrupted", err=True)
         sys.exit(130)
-    if json_file:
-        Path(json_file).write_text(json.dumps(found, indent=1) + "\n")
+    if as_json:
+        print_json(found)
+
+
+def _print_nothing(line: str = "") -> None:
+    """Take the place of ``click.echo`` where there is nothing to show."""
 
 
 def _bench(
     url: str,
     workers: list[int] | None,
     seconds: float,
+    show: Callable[..., None],
     *,
+    quiet: bool,
     output: str,
     plain: bool,
     need: float | None,
@@ -115,7 +129,7 @@ def _bench(
     from wds_face.shards.index import Index  # noqa: PLC0415
 
     def run(stream: PKStream, number: int, seconds: float, what: str = "", epoch: int | None = None) -> Measured:
-        with _said(f"{number or 'no'} worker{'s' * (number != 1)}{what} …"):
+        with _announced(f"{plural(number, 'worker')}{what} …", quiet):
             return measure(stream, number, seconds, step=step_ms / 1e3, epoch=epoch)
 
     index = Index.open(url)
@@ -124,17 +138,17 @@ def _bench(
     numbers = _that_fit(stream, workers or _numbers(processors), options)
     nbytes = int(index.identities["nbytes"].sum())
     step = f", {step_ms:g} ms for each in the loop" if step_ms else ""
-    click.echo(
-        f"{index.store}: {len(index.identities):,} identities, {index.images:,} images of "
-        f"{size(nbytes // max(1, index.images))} in shards; {processors} processor{'s' * (processors != 1)}"
+    show(
+        f"{index.store}: {plural(len(index.identities), 'identity')}, {plural(index.images, 'image')} of "
+        f"{size(nbytes // max(1, index.images))} in shards; {plural(processors, 'processor')}"
     )
     p, k, which = options["p"], options["k"], "no" if plain else "all"
-    click.echo(f"  batches of {p} x {k} = {p * k:,} images, {output}, {which} transforms{step}")
-    click.echo(_HEAD)
+    show(f"  batches of {p} x {k} = {plural(p * k, 'image')}, {output}, {which} transforms{step}")
+    show(_HEAD)
     measured: list[Measured] = []
     for number in numbers:
         measured.append(one := run(stream, number, seconds))
-        click.echo(_row(one))
+        show(_row(one))
         before = next((other for other in measured if other.num_workers * 2 == number), None)
         if workers is None and before is not None and one.rate < before.rate * _GAIN:
             break
@@ -146,9 +160,9 @@ def _bench(
         again = run(stream, best.num_workers, seconds / 2, ", from the cache", best.epoch)
     case = Case(processors, output, not plain, local, cached, need)
     said = verdict(measured, case, uint8=uint8, again=again)
-    click.echo()
+    show("")
     for sentence in said:
-        click.echo(click.wrap_text(sentence, 100, "- ", "  "))
+        show(click.wrap_text(sentence, 100, "- ", "  "))
     return {
         **{"url": shown(url), "identities": len(index.identities), "images": index.images, "bytes": nbytes},
         **{"processors": processors, "output": output, "transforms": not plain, "local": local, "need": need},
@@ -201,14 +215,16 @@ def _that_fit(stream: PKStream, numbers: list[int], options: dict[str, Any]) -> 
             f"but {size(there)} are free: take a smaller p x k{', or fewer --workers' if numbers[0] > 1 else ''}"
         )
     if len(fit) < len(numbers):
-        click.echo(f"wds-face bench: {size(there)} are free, too little for more than {fit[-1]} workers", err=True)
+        click.echo(
+            f"wds-face bench: {size(there)} are free, too little for more than {plural(fit[-1], 'worker')}", err=True
+        )
     return fit
 
 
 @contextmanager
-def _said(what: str) -> Iterator[None]:
-    """Something is going on: said on a terminal only."""
-    show = sys.stderr.isatty()
+def _announced(what: str, quiet: bool) -> Iterator[None]:
+    """Show what is going on, on a terminal only."""
+    show = sys.stderr.isatty() and not quiet
     if show:
         click.echo(f"  {what}", err=True, nl=False)
     try:

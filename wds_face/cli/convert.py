@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from wds_face.cli import options as shared
 from wds_face.cli.engine import engine_options, full, open_executor
-from wds_face.cli.options import identity_depth, label_option
+from wds_face.cli.group import Group
+from wds_face.cli.options import identity_depth, label_option, print_json
+from wds_face.cli.paths import LocalPath, Location
 from wds_face.cli.units import Bytes, MaxSkipped
 from wds_face.cli.validation import validation
 from wds_face.location import shown
-from wds_face.pool import Workers
 from wds_face.sources import IdxUse, ImageFolder, RecordIO, Source, WebDataset
-from wds_face.storage import open_store
-from wds_face.units import size
+from wds_face.units import plural, size
+
+if TYPE_CHECKING:
+    from wds_face.conversion.convert import Report
+    from wds_face.conversion.dry_run import DryRun
+    from wds_face.sources.source import Skipped
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = (
-    click.option("--name", default="train", show_default=True, help="Prefix of the shards' names."),
+    shared.name("train", "Name of the data set, with which those of its shards begin."),
     click.option("--shard-size", type=Bytes(), metavar="SIZE", help="Size of a shard, like 64MB [default: 8-256 MiB]."),
-    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the identities' order."),
+    shared.seed,
     click.option("--min-images", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
                  help="Leave out identities with fewer images."),
     click.option("--labels", type=click.Choice(["cls", "key"]), default="cls", show_default=True,
@@ -39,8 +44,9 @@ _OPTIONS = (
                  help="Take what can be read of damaged shards and record files, instead of stopping."),
     click.option("--resume/--overwrite", default=True, show_default=True,
                  help="Go on with an unfinished DEST, or replace what it holds."),
-    click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing."),
-    click.option("--quiet", "-q", is_flag=True, help="No progress bar and no summary."),
+    click.option("--dry-run", is_flag=True, help="Check SRC and DEST, say what would be written, and write nothing."),
+    shared.as_json,
+    shared.quiet,
 )  # fmt: skip
 
 
@@ -51,7 +57,7 @@ def _options(function: F) -> F:
     return function
 
 
-@click.group()
+@click.group(cls=Group)
 def convert() -> None:
     """Convert a face set into shards grouped by identity.
 
@@ -63,8 +69,8 @@ def convert() -> None:
 
 
 @convert.command()
-@click.argument("src", type=click.Path())
-@click.argument("dest")
+@click.argument("src", type=LocalPath())
+@click.argument("dest", type=Location())
 @identity_depth
 @_options
 def imagefolder(src: str, dest: str, identity_depth: int | None, **options: Any) -> None:
@@ -84,8 +90,8 @@ def imagefolder(src: str, dest: str, identity_depth: int | None, **options: Any)
 
 
 @convert.command()
-@click.argument("src", type=click.Path())
-@click.argument("dest")
+@click.argument("src", type=LocalPath())
+@click.argument("dest", type=Location())
 @click.option("--idx", type=click.Choice(["check", "trust", "ignore"]), default="check", show_default=True,
               help="check: the .idx must name every image of the .rec; trust: take only what it lists, for example "
               "a hold-out set; ignore: read the .rec without it.")  # fmt: skip
@@ -103,8 +109,8 @@ def recordio(src: str, dest: str, idx: IdxUse, **options: Any) -> None:
 
 
 @convert.command()
-@click.argument("src")
-@click.argument("dest")
+@click.argument("src", type=Location())
+@click.argument("dest", type=Location())
 @label_option
 @click.option(
     "--image-from",
@@ -115,7 +121,7 @@ def recordio(src: str, dest: str, idx: IdxUse, **options: Any) -> None:
 @click.option("--dots-in-keys", is_flag=True, help="File names have dots: the key ends at the last one.")
 @click.option(
     "--spool-dir",
-    type=click.Path(file_okay=False),
+    type=LocalPath(file_okay=False),
     metavar="FOLDER",
     help="Where compressed shards, and those on a server, are copied to while they are converted "
     "[default: $TMPDIR or /var/tmp].",
@@ -179,54 +185,107 @@ def _convert(
     address: str | None,
     resume: bool,
     dry_run: bool,
+    as_json: bool,
     quiet: bool,
     **rest: Any,
 ) -> None:
     from wds_face.conversion.convert import convert as run  # noqa: PLC0415 (keeps --help fast)
-    from wds_face.conversion.plan import Options, make_plan  # noqa: PLC0415
+    from wds_face.conversion.dry_run import dry_run as run_dry  # noqa: PLC0415
+    from wds_face.conversion.plan import Options  # noqa: PLC0415
     from wds_face.conversion.skip_policy import SkipPolicy  # noqa: PLC0415
-    from wds_face.conversion.skipped import describe  # noqa: PLC0415
 
     options = Options(**rest)
     policy = SkipPolicy(strict, salvage, max_skipped)
     source, dest = kind(full(src, engine)), full(dest, engine)
-    if dry_run:
-        with ExitStack() as stack:
-            executor = stack.enter_context(open_executor(engine, address, workers))
-            team = stack.enter_context(Workers.sharing([open_store(source.location)], workers, executor))
-            plan = make_plan(source, options, team, progress=not quiet)
-            stack.callback(plan.inventory.release, team)
-        images, nbytes = plan.inventory.images[plan.kept], plan.inventory.nbytes[plan.kept]
-        left_out = plan.left_out()
-        click.echo(
-            f"{shown(source.location)} -> {shown(dest)}: would write {len(plan.kept):,} identities, "
-            f"{images.sum():,} images ({size(int(nbytes.sum()))}) into {len(plan.shards):,} shards; "
-            f"would leave out {describe(left_out) or 'nothing'}"
-        )
-        for note in plan.inventory.notes:
-            click.echo(f"note: {note}")
-        _list_some([f"{skipped.item}: {skipped.reason}" for skipped in left_out])
-        plan.check(policy, left_out)
-        return
-    begin = time.monotonic()
     with open_executor(engine, address, workers) as executor:
         given: dict[str, Any] = {"workers": workers, "executor": executor, "progress": not quiet}
+        if dry_run:
+            found = run_dry(source, dest, options, overwrite=not resume, **given)
+            left_out = found.plan.left_out()
+            _show_dry_run(source, dest, found, left_out, as_json=as_json, quiet=quiet)
+            found.plan.check(policy, left_out)
+            return
+        begin = time.monotonic()
         allowed: dict[str, Any] = {"strict": strict, "salvage": salvage, "max_skipped": max_skipped}
         report = run(source, dest, options, overwrite=not resume, **allowed, **given)
-    seconds = time.monotonic() - begin
+    _show_report(source, report, time.monotonic() - begin, as_json, quiet)
+
+
+def _show_dry_run(
+    source: Source, dest: str, found: DryRun, left_out: list[Skipped], *, as_json: bool, quiet: bool
+) -> None:
+    """Print what a conversion would do."""
+    from wds_face.conversion.skipped import count_kinds, describe  # noqa: PLC0415
+
+    plan = found.plan
+    images = int(plan.inventory.images[plan.kept].sum())
+    nbytes = int(plan.inventory.nbytes[plan.kept].sum())
+    if as_json:
+        print_json(
+            {
+                "dry_run": True,
+                "src": shown(source.location),
+                "dest": shown(dest),
+                "identities": len(plan.kept),
+                "images": images,
+                "bytes": nbytes,
+                "shards": len(plan.shards),
+                "skipped": dict(count_kinds(left_out)),
+                "notes": plan.inventory.notes,
+                "finished": found.finished,
+                "dest_checked": found.checked,
+            }
+        )
+        return
     if quiet:
         return
+    click.echo(
+        f"{shown(source.location)} -> {shown(dest)}: would write {plural(len(plan.kept), 'identity')}, "
+        f"{plural(images, 'image')} ({size(nbytes)}) into {plural(len(plan.shards), 'shard')}; "
+        f"would leave out {describe(left_out) or 'nothing'}"
+    )
+    if found.finished:
+        click.echo("it is complete already; there would be nothing to do")
+    elif not found.checked:
+        click.echo(f"note: {shown(dest)} was not checked: whether it can be written shows only when it is")
+    for note in plan.inventory.notes:
+        click.echo(f"note: {note}")
+    _list_some([f"{item.item}: {item.reason}" for item in left_out])
+
+
+def _show_report(source: Source, report: Report, seconds: float, as_json: bool, quiet: bool) -> None:
+    """Print what a conversion did."""
+    from wds_face.conversion.skipped import count_kinds, describe  # noqa: PLC0415
+
     index = report.index
     total = sum(shard.nbytes for shard in index.shards)
+    if as_json:
+        print_json(
+            {
+                "src": shown(source.location),
+                "dest": str(index.store),
+                "identities": len(index.identities),
+                "images": index.images,
+                "bytes": total,
+                "shards": len(index.shards),
+                "written": report.written,
+                "skipped": dict(count_kinds(report.skipped)),
+                "notes": report.notes,
+                "seconds": round(seconds, 3),
+            }
+        )
+        return
+    if quiet:
+        return
     click.echo(
-        f"{shown(source.location)} -> {index.store}: {len(index.identities):,} identities, {index.images:,} images, "
-        f"{len(index.shards):,} shards, {size(total)}"
+        f"{shown(source.location)} -> {index.store}: {plural(len(index.identities), 'identity')}, "
+        f"{plural(index.images, 'image')}, {plural(len(index.shards), 'shard')}, {size(total)}"
     )
     if not report.written:
         click.echo("it was complete already; nothing to do")
     else:
         again = len(index.shards) - report.written
-        kept = f" ({again:,} shards were finished before)" if again > 0 else ""
+        kept = f" ({plural(again, 'shard was', 'shards were')} finished before)" if again > 0 else ""
         click.echo(f"{seconds:.1f} s, {index.images / max(seconds, 1e-9):,.0f} images/s{kept}")
     if index.sizes is not None:
         click.echo(f"sizes: {index.sizes.describe()}")

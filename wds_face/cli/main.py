@@ -12,6 +12,7 @@ import click
 from wds_face.cli.bench import bench
 from wds_face.cli.convert import convert
 from wds_face.cli.evaluate import evaluate
+from wds_face.cli.group import Group
 from wds_face.cli.look import index, info, verify
 from wds_face.cli.preview import preview
 from wds_face.cli.report import report
@@ -19,7 +20,7 @@ from wds_face.errors import WdsFaceError
 from wds_face.version import __version__
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="wds-face")
 def cli() -> None:
     """Face sets as identity-grouped WebDataset shards.
@@ -36,7 +37,10 @@ def cli() -> None:
       wds-face convert validation faces_emore/ val/
       wds-face evaluate val/ --model net:ir_50 --weights backbone.pth
 
-    Exit codes: 0 done, 1 it could not be done or `verify` found something wrong, 2 wrong usage, 130 interrupted.
+    Every command takes -q, to print only errors, and --json, to print its results as JSON.
+
+    Exit codes: 0 done, 1 it could not be done or `verify` found something wrong, 2 wrong usage, also without a command,
+    130 interrupted.
     """
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
 from wds_face.cli.paths import OutputFile
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 identities = click.option(
     "-p", type=click.IntRange(min=1), default=16, show_default=True, help="Identities in a batch."
@@ -51,12 +54,12 @@ label_option = click.option(
 )
 
 
-def output(default: str, help: str) -> Any:  # noqa: A002 (as click calls it)
+def output(default: str, help: str) -> Callable[[F], F]:  # noqa: A002 (as click calls it)
     """Return the option for the file that a command writes."""
     return click.option("--output", "-o", type=OutputFile(), default=default, show_default=True, help=help)
 
 
-def name(default: str, help: str) -> Any:  # noqa: A002
+def name(default: str, help: str) -> Callable[[F], F]:  # noqa: A002
     """Return the option for the name of what a command writes."""
     return click.option("--name", default=default, show_default=True, help=help)
 

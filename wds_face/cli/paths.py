@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from wds_face.errors import PathError
-from wds_face.location import is_url, local_path
+from wds_face.location import is_url, local_text
 
 
 class LocalPath(click.Path):
@@ -20,10 +20,10 @@ class LocalPath(click.Path):
         """Return the path."""
         _refuse_empty(self, value, param, ctx)
         try:
-            path = local_path(value, "")
+            path = local_text(value, "")
         except PathError as error:
             self.fail(f"{str(error).strip()}.", param, ctx)
-        return str(super().convert(str(path), param, ctx))
+        return str(super().convert(path, param, ctx))
 
 
 class OutputFile(LocalPath):

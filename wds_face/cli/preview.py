@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import click
 
 from wds_face.cli import options
+from wds_face.cli.options import print_json
+from wds_face.cli.paths import Location
+from wds_face.location import shown
+from wds_face.units import plural
 
 
 @click.command(short_help="Draw what each transform does to some of the faces.")
-@click.argument("src")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False),
-    default="preview.png",
-    show_default=True,
-    help="The picture; the suffix says the format.",
-)
-@click.option("-n", "--faces", type=click.IntRange(1, 200), default=8, show_default=True, help="How many.")
+@click.argument("src", type=Location())
+@options.output("preview.png", "Picture to write; the suffix says the format.")
+@click.option("-n", "--faces", type=click.IntRange(1, 200), default=8, show_default=True, help="Number of faces.")
 @options.seed
 @options.points
 @options.identity_depth
 @click.option("--scale", type=click.IntRange(1, 8), default=1, show_default=True, help="Enlarge the images.")
+@options.as_json
+@options.quiet
 def preview(
-    *, src: str, output: str, faces: int, seed: int, points: str, identity_depth: int | None, scale: int
+    *,
+    src: str,
+    output: str,
+    faces: int,
+    seed: int,
+    points: str,
+    identity_depth: int | None,
+    scale: int,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Draw what each transform does to the same faces, with the mask beside each.
 
@@ -53,16 +60,17 @@ def preview(
         kind_of(output)
     except ValueError as error:
         raise click.BadParameter(f"{error}.", param_hint="--output") from None
-    if not Path(output).absolute().parent.is_dir():
-        raise click.BadParameter(f"there is no folder {Path(output).parent}.", param_hint="--output")
     rng = np.random.default_rng(seed)
-    with Workers(None) as workers, bar("scanning", None, True) as shown:
-        found = peek(src, rng, identity_depth=identity_depth, workers=workers, progress=shown.update)
+    with Workers(None) as workers, bar("scanning", None, not quiet) as progress:
+        found = peek(src, rng, identity_depth=identity_depth, workers=workers, progress=progress.update)
     decoded = (decode(data) for _, data in found.images)
     chosen = list(itertools.islice((image for image in decoded if image is not None), faces))
     if not chosen:
-        raise SourceError(f"{src} holds no image that can be decoded")
-    save_picture(output, gallery(chosen, exhibits(points, rng), scale=scale, title=f"wds-face preview {src}"))
-    click.echo(f"{output}: {len(chosen)} faces of {src}")
-    for note in found.notes:
-        click.echo(f"note: {note}")
+        raise SourceError(f"{shown(src)} holds no image that can be decoded")
+    save_picture(output, gallery(chosen, exhibits(points, rng), scale=scale, title=f"wds-face preview {shown(src)}"))
+    if as_json:
+        print_json({"src": shown(src), "output": output, "faces": len(chosen), "notes": found.notes})
+    elif not quiet:
+        click.echo(f"{output}: {plural(len(chosen), 'face')} of {shown(src)}")
+        for note in found.notes:
+            click.echo(f"note: {note}")

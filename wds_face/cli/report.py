@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal, cast
 
 import click
 
 from wds_face.cli import options
+from wds_face.cli.options import print_json
+from wds_face.cli.paths import Location
 from wds_face.location import shown
 from wds_face.units import size
 
 
 @click.command(short_help="Write a page that shows a data set at a glance.")
-@click.argument("url")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False),
-    default="report.html",
-    show_default=True,
-    help="The page; one file that needs no other.",
-)
-@options.identities
+@click.argument("url", type=Location())
+@options.output("report.html", "Page to write; one file that needs no other.")
+@click.option("-p", type=click.IntRange(min=1), help="Identities in a batch [default: 16, or as many as there are].")
 @options.images
 @click.option(
     "--epoch",
@@ -32,11 +26,25 @@ from wds_face.units import size
     help="Every image comes, or every identity once.",
 )
 @click.option(
-    "--samples", type=click.IntRange(min=1), default=2000, show_default=True, help="Images to look at, at random."
+    "--samples", type=click.IntRange(min=1), default=2000, show_default=True, help="Images to look at, drawn at random."
 )
 @options.seed
 @options.points
-def report(*, url: str, output: str, p: int, k: int, epoch: str, samples: int, seed: int, points: str) -> None:
+@options.as_json
+@options.quiet
+def report(
+    *,
+    url: str,
+    output: str,
+    p: int | None,
+    k: int,
+    epoch: str,
+    samples: int,
+    seed: int,
+    points: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Write a page that shows a data set at a glance: how many images identities have, what images look like and which
     stand out, the first batches as a model will see them, how well they are shuffled, and the plan of an epoch.
 
@@ -47,9 +55,6 @@ def report(*, url: str, output: str, p: int, k: int, epoch: str, samples: int, s
       wds-face report shards/
       wds-face report s3://bucket/shards -o ms1mv2.html -p 64 --samples 10000
     """
-    folder = Path(output).absolute().parent
-    if not folder.is_dir():
-        raise click.BadParameter(f"there is no folder {Path(output).parent}.", param_hint="--output")
     from wds_face.report import write_report  # noqa: PLC0415 (keeps --help fast)
 
     nbytes = write_report(
@@ -61,6 +66,9 @@ def report(*, url: str, output: str, p: int, k: int, epoch: str, samples: int, s
         samples=samples,
         seed=seed,
         points=cast('Literal["arcface", "casia"]', points),
-        progress=True,
+        progress=not quiet,
     )
-    click.echo(f"{output}: a report on {shown(url)}, {size(nbytes)}")
+    if as_json:
+        print_json({"url": shown(url), "output": output, "bytes": nbytes})
+    elif not quiet:
+        click.echo(f"{output}: a report on {shown(url)}, {size(nbytes)}")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import click
 
-from wds_face.units import size
+from wds_face.cli import options
+from wds_face.cli.options import print_json
+from wds_face.cli.paths import LocalPath, Location
+from wds_face.location import shown
+from wds_face.units import plural, size
 
 _SOURCES = {
     "bin": "a .bin",
@@ -19,9 +24,9 @@ _SOURCES = {
 
 
 @click.command(short_help="Memfiles of validation sets: of .bin files, bcolz carrays, memfiles, or pairs from shards.")
-@click.argument("src")
-@click.argument("dest", type=click.Path(file_okay=False))
-@click.option("--names", metavar="A,B", help="Only these sets [default: all that are there].")
+@click.argument("src", type=Location())
+@click.argument("dest", type=LocalPath(file_okay=False))
+@options.sets
 @click.option(
     "--dtype",
     type=click.Choice(["uint8", "float32"]),
@@ -44,16 +49,17 @@ _SOURCES = {
 )
 @click.option("--concat", is_flag=True, help="Write AdaFace's concat_validation_memfile of the five benchmarks too.")
 @click.option("--pairs", type=click.IntRange(min=2), metavar="N", help="SRC are shards: draw so many pairs from them.")
-@click.option("--name", default="pairs", show_default=True, help="With --pairs: of the set.")
+@options.name("pairs", "Name of the set that --pairs makes.")
 @click.option(
     "--max-images", type=click.IntRange(min=1), metavar="M", help="With --pairs: only people with at most M images."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="With --pairs: of the choice.")
+@options.seed
 @click.option("--overwrite", is_flag=True, help="Replace sets that are there and are different.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress bar and no summary.")
+@options.as_json
+@options.quiet
 def validation(
     *, src: str, dest: str, names: str | None, concat: bool, pairs: int | None, name: str, max_images: int | None,
-    seed: int, quiet: bool, **options: Any,
+    seed: int, as_json: bool, quiet: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Validation sets as memfiles, in AdaFace's layout: DEST/NAME/memfile/mem_file.dat and DEST/NAME_list.npy.
 
@@ -72,24 +78,28 @@ def validation(
     from wds_face.storage import open_store  # noqa: PLC0415
     from wds_face.validation.convert import Conversion, convert_pairs, convert_sets  # noqa: PLC0415
 
-    options["progress"] = not quiet
+    given["progress"] = not quiet
     shards = not src.endswith(".bin") and open_store(src).size(MANIFEST) is not None
     if pairs is None and shards:
-        raise click.UsageError(f"{src} is a data set of shards: say with --pairs how many pairs to draw from it.")
+        raise click.UsageError(
+            f"{shown(src)} is a data set of shards: say with --pairs how many pairs to draw from it."
+        )
     if pairs is not None:
         if names or concat:
             raise click.UsageError("--names and --concat are for sets that are there: with --pairs give --name.")
-        drawn = convert_pairs(src, dest, pairs, name, max_images=max_images, seed=seed, **options)
+        drawn = convert_pairs(src, dest, pairs, name, max_images=max_images, seed=seed, **given)
         made = Conversion([drawn], {}, {})
     else:
         wanted = [part.strip() for part in names.split(",") if part.strip()] if names else None
-        made = convert_sets(src, dest, wanted, concat=concat, **options)
-    if not quiet:
+        made = convert_sets(src, dest, wanted, concat=concat, **given)
+    if as_json:
+        sets = [{**asdict(one), "dtype": given["dtype"]} for one in made.converted]
+        print_json({"dest": dest, "sets": sets, "foreign": made.foreign, "damaged": made.damaged})
+    elif not quiet:
         for one in made.converted:
             source = f"from {_SOURCES[one.kind]}" if one.written else "was there already"
-            click.echo(
-                f"{one.name}: {one.pairs:,} pairs, {options['dtype']} {one.channels}, {size(one.nbytes)}, {source}"
-            )
+            what = f"{plural(one.pairs, 'pair')}, {given['dtype']} {one.channels}, {size(one.nbytes)}"
+            click.echo(f"{one.name}: {what}, {source}")
         for reason in made.foreign.values():
             click.echo(f"passed over: {reason}")
     for reason in made.damaged.values():

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from wds_face.conversion import layout
+from wds_face.conversion.destination import check_apart, check_room, check_writable, is_finished
 from wds_face.conversion.plan import Options, Plan, make_plan
 from wds_face.conversion.skip_policy import DEFAULT_MAX_SKIPPED, SkipPolicy
 from wds_face.conversion.skipped import SKIPPED, count_kinds, read_skipped, too_few_images, write_skipped
 from wds_face.conversion.workspace import Workspace
 from wds_face.conversion.writer import ShardResult, write_shard
-from wds_face.errors import DatasetError, SourceError
+from wds_face.errors import SourceError
 from wds_face.pool import Workers
 from wds_face.progress import bar
 from wds_face.shards.checksums import CHECKSUMS, dump_checksums
 from wds_face.shards.classes import write_classes
-from wds_face.shards.index import CLASSES, IDENTITY, MANIFEST, Index, read_manifest, write_index
+from wds_face.shards.index import CLASSES, IDENTITY, Index, write_index
 from wds_face.shards.sizes import Sizes, total
 from wds_face.sources.source import Skipped, Source
 from wds_face.storage import Store, open_store
@@ -95,14 +96,17 @@ def convert(
     policy = SkipPolicy(strict, salvage, max_skipped)
     store = open_store(dest, storage_options)
     origin = open_store(source.location)
-    _keep_apart(source, origin, store)
+    check_apart(source, origin, store)
+    check_writable(store, overwrite=overwrite)
     workspace = Workspace(store, options.name)
     with Workers.sharing([origin, store], workers, executor) as team, ExitStack() as stack:
         plan = make_plan(source, options, team, progress=progress)
         stack.callback(plan.inventory.release, team)
         plan.check(policy, plan.inventory.skipped)
-        if not overwrite and store.size(MANIFEST) is not None:
+        if not overwrite and is_finished(store, plan):
             return _finished(store, plan, policy)
+        workspace.check(plan.digest, overwrite=overwrite)
+        check_room(store, plan, workspace)
         with workspace.locked():
             workspace.begin(plan.digest, overwrite=overwrite)
             runner = _Runner(plan, store, workspace, team, policy)
@@ -177,12 +181,6 @@ class _Runner:
 
 
 def _finished(store: Store, plan: Plan, policy: SkipPolicy) -> Report:
-    made = read_manifest(store)["wds_face"].get("made") or {}
-    if made.get("plan") != plan.digest:
-        raise DatasetError(
-            f"{store} holds another data set, or this one made with other options: choose another folder, "
-            "or say --overwrite"
-        )
     Workspace(store, plan.options.name).clear()  # killed between its last two steps
     index = Index.open(store)
     skipped = read_skipped(store.read(SKIPPED))
@@ -221,14 +219,3 @@ def _sweep(store: Store) -> None:
     for name in store.names():
         if name.startswith(".") and name.endswith(".part"):
             store.remove(name)
-
-
-def _keep_apart(source: Source, origin: Store, store: Store) -> None:
-    """A destination within its source would be read as part of it the next time, or overwrite it."""
-    if store.local is None or origin.local is None:
-        same = store.url.rstrip("/") == origin.url.rstrip("/")
-    else:
-        inner, outer = os.path.realpath(store.local), os.path.realpath(origin.local)
-        same = inner == outer or (source.recursive and inner.startswith(outer + os.sep))
-    if same:
-        raise DatasetError(f"{store} lies within the source {origin}: choose a folder outside")

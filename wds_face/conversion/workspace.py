@@ -49,9 +49,9 @@ class Workspace:
         Raises:
             DatasetError: the destination holds something that no unfinished conversion of this name explains.
         """
+        self.check(plan, overwrite=overwrite)
         store = self.store
-        begun = self._begun()
-        if overwrite and begun != {"name": self.name, "plan": plan}:
+        if overwrite and self._begun() != {"name": self.name, "plan": plan}:
             old = self.shards(store.names()) + _listed(store)
             store.remove(MANIFEST)  # first: from here on the folder is no complete data set
             for name in [*old, *_TABLES]:
@@ -59,23 +59,35 @@ class Workspace:
             for name in store.names(_FOLDER):
                 if name != "lock":
                     store.remove(f"{_FOLDER}/{name}")
-            begun = {}
+        for name in store.names():
+            if name.startswith(".") and name.endswith(".part"):
+                store.remove(name)
+        # tells the next run that the shards are ours
+        store.put(_BEGUN, json.dumps({"name": self.name, "plan": plan}).encode())
+
+    def check(self, plan: str, *, overwrite: bool) -> None:
+        """Check that nothing of anybody else's would be overwritten; see :meth:`begin`.
+
+        Raises:
+            DatasetError: The destination holds something that no unfinished conversion of this name explains.
+        """
+        store = self.store
+        begun = self._begun()
+        names = store.names()
+        ours: set[str] = set()
+        if overwrite and begun != {"name": self.name, "plan": plan}:
+            ours = {*self.shards(names), *_listed(store), *_TABLES, MANIFEST}  # is replaced
         elif begun and begun["name"] != self.name:
             raise DatasetError(
                 f"{store} holds an unfinished conversion named {begun['name']!r}: finish it, choose another folder, "
                 "or say --overwrite"
             )
-        names = store.names()
-        ours = {*self.shards(names), *_TABLES, MANIFEST} if begun else set()
+        elif begun:
+            ours = {*self.shards(names), *_TABLES, MANIFEST}
         strange = [name for name in names if (name.endswith(".tar") or name in _TABLES) and name not in ours]
         if strange:
             remedy = "move it away" if overwrite else "choose another folder, or say --overwrite"
             raise DatasetError(f"{store} holds {strange[0]}, which no unfinished conversion explains: {remedy}")
-        for name in names:
-            if name.startswith(".") and name.endswith(".part"):
-                store.remove(name)
-        # tells the next run that the shards are ours
-        store.put(_BEGUN, json.dumps({"name": self.name, "plan": plan}).encode())
 
     def _begun(self) -> dict[str, str]:
         try:

@@ -17,7 +17,7 @@ from wds_face.datasets.snapshot import Snapshot
 from wds_face.decoding import decode_or_raise
 from wds_face.errors import SourceError
 from wds_face.hidden_files import is_hidden
-from wds_face.location import local_path
+from wds_face.location import local_text
 from wds_face.transforms import Augmenter
 
 
@@ -88,7 +88,7 @@ class CustomImageFolderDataset(ImageFolder):  # type: ignore[misc]
             photometric_prob=photometric_augmentation_prob,
             low_res_prob=low_res_augmentation_prob,
         )
-        super().__init__(str(local_path(root, "root")), transform, target_transform, loader, is_valid_file)
+        super().__init__(local_text(root, "root"), transform, target_transform, loader, is_valid_file)
         self.swap_color_channel = swap_color_channel
         self._snapshot = None if output_dir is None else Snapshot(output_dir, reverse=swap_color_channel)
 

@@ -16,15 +16,17 @@ from wds_face.report.training import FLIP, Trainer
 from wds_face.shards.index import Index
 from wds_face.storage import open_store
 from wds_face.transforms.checks import count
+from wds_face.units import plural
 
 _BATCHES = 2
+_DEFAULT_P = 16
 
 
 def write_report(
     url: str | os.PathLike[str],
     path: str | os.PathLike[str],
     *,
-    p: int = 16,
+    p: int | None = None,
     k: int = 4,
     epoch: Literal["images", "identities"] = "images",
     samples: int = 2000,
@@ -41,7 +43,8 @@ def write_report(
     Args:
         url: the data set's folder, a path or an fsspec URL.
         path: the file to write, in a folder that is there. It appears whole or not at all.
-        p, k, epoch: of the batches and the plan, see :class:`~wds_face.PKStream`.
+        p: Identities in a batch; by default 16, or as many as there are.
+        k, epoch: of the batches and the plan, see :class:`~wds_face.PKStream`.
         samples: how many images to look at.
         seed: of the sample, and of the stream.
         points: where noses and mouths are, for medical masks: ``"arcface"`` for faces aligned to 112 x 112, ``"casia"``
@@ -53,15 +56,23 @@ def write_report(
         The bytes of the page.
 
     Raises:
-        DatasetError: there is no complete data set, or it cannot be read.
+        DatasetError: there is no complete data set, it cannot be read, or it has fewer than *p* identities.
         PathError: *path* is a URL.
         ValueError: a number is out of its range.
     """
     target = local_path(path, "path").absolute()
-    p, k, samples = count("p", p), count("k", k), count("samples", samples)
+    k = count("k", k)
+    samples = count("samples", samples)
+    if p is not None:
+        p = count("p", p)
     index = Index.open(url, storage_options)
     if not index.images:
         raise DatasetError(f"{index.store} holds no image")
+    asked = _DEFAULT_P if p is None else p
+    identities = len(index.identities)
+    if p is not None and p > identities:
+        raise DatasetError(f"{index.store} has {plural(identities, 'identity')}, fewer than p={p}")
+    p = min(asked, identities)
     known = about(index, k)
     trainer = Trainer(index, p=p, k=k, epoch=epoch, seed=seed, points=points)
     looked = survey(read_sample(index, samples, seed, progress=progress))
@@ -72,7 +83,7 @@ def write_report(
     html = page(
         *(known, looked, training, batches),
         seed=seed,
-        p=p,
+        p=asked,
         command=f"wds-face report {shlex.quote(known.url)} {said}",
         transforms=(
             f"<code>Augmenter()</code>, <code>flip={FLIP:g}</code> and <code>MedicalMaskOcclusion()</code> with the "

@@ -50,7 +50,7 @@ class Training:
     """What a training run will get.
 
     Attributes:
-        p: identities in a batch: as many as there are, where there are fewer than were asked for.
+        p: identities in a batch.
         k, every: images of each, and whether every image comes.
         summary: of the plan, for one worker of one GPU.
         segments, window: of an epoch, and of these what a lane mixes at a time.
@@ -80,7 +80,7 @@ class Trainer:
 
     Args:
         index: of the data set.
-        p, k, epoch, seed: of :class:`~wds_face.PKStream`; p is less where there are not so many identities.
+        p, k, epoch, seed: of :class:`~wds_face.PKStream`.
         points: ``"arcface"`` or ``"casia"``, see :data:`~wds_face.gallery.POINTS`.
     """
 
@@ -90,7 +90,7 @@ class Trainer:
         self.index, self.seed = index, seed
         self.stream = PKStream(
             index.store.url,
-            min(p, len(index.identities)),
+            p,
             k,
             epoch=epoch,
             augmenter=Augmenter(),

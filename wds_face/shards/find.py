@@ -309,6 +309,8 @@ def _several_splits(store: Store, names: list[str], splits: str) -> str:
 
 def _no_shards(store: Store, found: ShardList, pattern: str = "") -> str:
     where = f"{store}/{pattern}" if pattern else str(store)
+    if store.local is not None and not store.local.exists():
+        return f"{store} is not there: give a folder of shards, a .tar or a pattern"
     text = f"{where} holds no .tar files: give a folder of shards, a .tar or a pattern"
     records = [other for other in found.strays if other.name.lower().endswith(".rec")]
     if records:

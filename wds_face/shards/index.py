@@ -154,6 +154,8 @@ def read_manifest(store: Store) -> dict[str, Any]:
 
 def _without_manifest(store: Store) -> str:
     """Say what to do about a folder without a manifest."""
+    if store.local is not None and not store.local.exists():
+        return f"{store} is not there: give the folder of a data set"
     try:
         compressed = [name for name in store.names() if compression_of(name)]
     except DatasetError:  # a server that does not list its files

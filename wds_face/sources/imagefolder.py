@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from wds_face import recognise
 from wds_face.errors import NOT_THE_FILE, SourceError
-from wds_face.location import local_path
+from wds_face.location import local_text
 from wds_face.pool import Workers
 from wds_face.sources.folder_listing import Listing, list_folders
 from wds_face.sources.nesting import FolderTree, Layout, choose_depth, depth_of, name_identities, notes_on_identities
@@ -58,7 +58,7 @@ class ImageFolder:
     def __init__(self, root: str | os.PathLike[str], *, identity_depth: int | None = None) -> None:
         if identity_depth is not None and identity_depth < 0:
             raise ValueError(f"identity_depth is {identity_depth}: it must be 0 or more, or None")
-        self.root = str(local_path(root, "SRC"))
+        self.root = local_text(root, "SRC")
         self.identity_depth = identity_depth
 
     @property

@@ -6,6 +6,7 @@ import io
 import mmap
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from wds_face.errors import NOT_THE_FILE
+from wds_face.errors import NOT_THE_FILE, DatasetError
 from wds_face.storage.store import Listing, Store
 
 
@@ -94,6 +95,15 @@ class LocalStore(Store):
         with suppress(FileNotFoundError):
             shutil.rmtree(self.local / folder)
 
+    def check_writable(self) -> bool:
+        """See :meth:`Store.check_writable`."""
+        folder = nearest_folder(self.local)
+        try:
+            os.rmdir(tempfile.mkdtemp(prefix=".wds-face-", dir=folder))
+        except OSError as error:
+            raise DatasetError(f"{self} cannot be written ({folder}: {error.strerror})") from None
+        return True
+
     @contextmanager
     def _write(self, name: str, durable: bool) -> Iterator[BinaryIO]:
         target = self.local / name
@@ -113,6 +123,19 @@ class LocalStore(Store):
             with suppress(OSError):
                 part.unlink()
             raise
+
+
+def nearest_folder(path: Path) -> Path:
+    """Return a path, or the first folder above it that is there.
+
+    Raises:
+        DatasetError: What is there is not a folder.
+    """
+    while not path.exists():
+        path = path.parent
+    if not path.is_dir():
+        raise DatasetError(f"{path} is a file: give a folder")
+    return path
 
 
 # a mapping holds an open file, of which a process may have 1024 or fewer

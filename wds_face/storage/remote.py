@@ -279,6 +279,17 @@ class RemoteStore(Store):
         with suppress(FileNotFoundError):
             self._try(f"removing {folder}", lambda: self.fs.rm(self._path(folder), recursive=True))
 
+    def check_writable(self) -> bool:
+        """See :meth:`Store.check_writable`."""
+        if not self._protocols.isdisjoint(("http", "https")):
+            raise DatasetError(f"{self} can only be read: choose a folder or an object store")
+        if _WHOLE.isdisjoint(self._protocols):
+            return False  # folders would be made
+        name = f".wds-face-{uuid.uuid4().hex}.part"
+        self.put(name, b"")
+        self.remove(name)
+        return True
+
     @contextmanager
     def _write(self, name: str, durable: bool) -> Iterator[BinaryIO]:
         with tempfile.NamedTemporaryFile() as file:

@@ -134,6 +134,17 @@ class Store(ABC):
         """Remove a folder below with all that is in it, if it is there."""
 
     @abstractmethod
+    def check_writable(self) -> bool:
+        """Check that files can be written, and leave nothing behind.
+
+        Returns:
+            False if that cannot be known without leaving something there.
+
+        Raises:
+            DatasetError: They cannot be written.
+        """
+
+    @abstractmethod
     def _write(self, name: str, durable: bool) -> AbstractContextManager[BinaryIO]:
         """See :meth:`write`."""
 

@@ -149,6 +149,8 @@ def convert_sets(
     named = names is not None or _is_bin(source)
     source, found, foreign = _sources(source, named=named)
     wanted = list(found) if names is None else list(names)
+    if not source.exists():
+        raise SourceError(f"{source} is not there: give a folder of validation sets, or a .bin file")
     if not wanted or not found.keys() >= set(wanted):
         raise SourceError(_nothing(source, found, wanted, foreign))
     if concat and not set(wanted) >= BENCHMARKS.keys():

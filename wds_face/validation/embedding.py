@@ -41,7 +41,8 @@ def embed(
 
     Args:
         model: any callable of images that returns embeddings [B, d], or a tuple that begins with them, as the nets of
-            AdaFace do. It is not moved.
+            AdaFace do. It is not moved. Images are cast to the type of a module's first parameter, so that networks in
+            float16 and bfloat16 take them; embeddings are added up in float32.
         loader: yields (images float32 [B, 3, 112, 112], issame [B], dataname [B], index [B]).
         flip: add the embedding of the mirrored image, neither normalised, as InsightFace does.
         device: where images go; by default where the model's first parameter is, else the CPU.
@@ -52,9 +53,10 @@ def embed(
     """
     parts = list(model.modules()) if isinstance(model, torch.nn.Module) else []
     modes = [part.training for part in parts]
+    parameter = next(model.parameters(), None) if isinstance(model, torch.nn.Module) else None
     if device is None:
-        parameter = next(model.parameters(), None) if isinstance(model, torch.nn.Module) else None
         device = torch.device("cpu") if parameter is None else parameter.device
+    dtype = parameter.dtype if parameter is not None and parameter.is_floating_point() else None
     embeddings, columns = [], []
     try:
         if isinstance(model, torch.nn.Module):
@@ -63,7 +65,7 @@ def embed(
             for batch in loader:
                 if len(batch) != 4:
                     raise ValueError(f"a batch must be (images, issame, dataname, index), not {len(batch)} parts")
-                images = batch[0].to(device, non_blocking=True)
+                images = batch[0].to(device, dtype, non_blocking=True)
                 found = _embedding(model, images)
                 if flip:
                     found += _embedding(model, images.flip(-1))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wds_face.errors import DatasetError, SourceError
+from wds_face.location import local_path
 from wds_face.validation.benchmarks import BENCHMARKS
 from wds_face.validation.convert import convert_validation
 from wds_face.validation.images import Images
@@ -80,6 +81,8 @@ def get_val_sets(
         SourceError: there is none, or not one of these names.
         DatasetError: images have another order of channels.
     """
+    if not local_path(path, "path").exists():
+        raise SourceError(f"{local_path(path, 'path')} is not there: give a folder of validation sets")
     names = list(find_sets(path)) if names is None else names
     if not names:
         check_concat(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
+from importlib import import_module
 
 import numpy as np
 
@@ -13,6 +14,18 @@ from wds_face.location import local_path
 from wds_face.validation.verification import Floats, Verification
 
 _LEAST = 1e-4  # of the FAR axis: benchmarks have some thousands of impostor pairs
+
+
+def require_matplotlib() -> None:
+    """Check that ROCs can be drawn.
+
+    Raises:
+        WdsFaceError: matplotlib is not installed.
+    """
+    try:
+        import_module("matplotlib.figure")
+    except ImportError:
+        raise WdsFaceError("matplotlib is not installed: pip install 'wds-face[plot]'") from None
 
 
 def save_roc(path: str | os.PathLike[str], results: Mapping[str, Verification]) -> None:
@@ -32,11 +45,10 @@ def save_roc(path: str | os.PathLike[str], results: Mapping[str, Verification]) 
         WdsFaceError: if matplotlib is not installed.
     """
     path = local_path(path, "path")
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-        from matplotlib.figure import Figure  # noqa: PLC0415
-    except ImportError as error:
-        raise WdsFaceError("matplotlib is not installed: pip install 'wds-face[plot]'") from error
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 (optional)
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     if not results:
         raise ValueError("there are no results to draw")
     figure = Figure(figsize=(7, 5), layout="constrained")  # not pyplot's, whose state is the user's

@@ -1,0 +1,86 @@
+"""Checks of a destination before any work is done, for a conversion and for its dry run alike."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from wds_face.conversion.plan import Plan
+from wds_face.conversion.workspace import Workspace
+from wds_face.errors import DatasetError
+from wds_face.shards.index import MANIFEST, read_manifest
+from wds_face.sources.source import Source
+from wds_face.storage import Store
+from wds_face.storage.local import nearest_folder
+from wds_face.units import size
+
+
+def check_apart(source: Source, origin: Store, store: Store) -> None:
+    """Check that a destination does not lie within its source.
+
+    It would be read as part of it the next time, or overwrite it.
+
+    Raises:
+        DatasetError: It does.
+    """
+    if store.local is None or origin.local is None:
+        inner = store.url.rstrip("/")
+        outer = origin.url.rstrip("/")
+        separator = "/"
+    else:
+        inner = os.path.realpath(store.local)
+        outer = os.path.realpath(origin.local)
+        separator = os.sep
+    if inner == outer or (source.recursive and inner.startswith(outer + separator)):
+        raise DatasetError(f"{store} lies within the source {origin}: choose a folder outside")
+
+
+def check_writable(store: Store, *, overwrite: bool) -> bool:
+    """Check that a destination can be written, if anything is to be written there.
+
+    Returns:
+        False where that cannot be known without leaving something there.
+
+    Raises:
+        DatasetError: It cannot be written.
+    """
+    if not overwrite and store.size(MANIFEST) is not None:
+        return True  # it is finished, or it is another data set, which is an error
+    return store.check_writable()
+
+
+def is_finished(store: Store, plan: Plan) -> bool:
+    """Return whether a destination holds the finished data set of a plan.
+
+    Raises:
+        DatasetError: It holds another data set.
+    """
+    if store.size(MANIFEST) is None:
+        return False
+    made = read_manifest(store)["wds_face"].get("made") or {}
+    if made.get("plan") != plan.digest:
+        raise DatasetError(
+            f"{store} holds another data set, or this one made with other options: choose another folder, "
+            "or say --overwrite"
+        )
+    return True
+
+
+def check_room(store: Store, plan: Plan, workspace: Workspace) -> None:
+    """Check that the images of a plan fit on a local disk, together with the shards that are there already.
+
+    Raises:
+        DatasetError: They do not.
+    """
+    if store.local is None:
+        return
+    disk = shutil.disk_usage(nearest_folder(store.local))
+    if not disk.total:  # some network file systems do not tell
+        return
+    there = sum(store.size(name) or 0 for name in workspace.shards(store.names()))
+    needed = int(plan.inventory.nbytes[plan.kept].sum())
+    if needed > disk.free + there:
+        raise DatasetError(
+            f"{store}: the images take {size(needed)}, and the disk has {size(disk.free)} free: make room, or choose "
+            "another disk"
+        )
