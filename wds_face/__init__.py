@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         CustomImageFolderDataset,
         RandomIdentitySampler,
     )
-    from wds_face.errors import DatasetError, PathError, RecordError, SourceError, WdsFaceError
+    from wds_face.errors import DatasetError, PathError, RecordError, SourceError, TransferError, WdsFaceError
     from wds_face.recordio import RecordReader, RecordWriter
     from wds_face.shards.adopt import adopt
     from wds_face.shards.index import Index
@@ -66,7 +66,14 @@ _HOMES = {
     "wds_face.conversion.convert": ("Report", "convert"),
     "wds_face.conversion.plan": ("Options",),
     "wds_face.datasets": ("AugmentRecordDataset", "BaseMXDataset", "CustomImageFolderDataset", "RandomIdentitySampler"),
-    "wds_face.errors": ("DatasetError", "PathError", "RecordError", "SourceError", "WdsFaceError"),
+    "wds_face.errors": (
+        "DatasetError",
+        "PathError",
+        "RecordError",
+        "SourceError",
+        "TransferError",
+        "WdsFaceError",
+    ),
     "wds_face.recordio": ("RecordReader", "RecordWriter"),
     "wds_face.sheet": ("contact_sheet", "save_sheet"),
     "wds_face.shards.adopt": ("adopt",),
@@ -140,6 +147,7 @@ __all__ = [
     "SourceError",
     "SyntheticOcclusionMask",
     "ToTensorWithMask",
+    "TransferError",
     "Verification",
     "WdsFaceError",
     "WebDataset",

@@ -28,6 +28,10 @@ class PathError(WdsFaceError, ValueError):
     """A path or a URL cannot be used where it was given."""
 
 
+class TransferError(WdsFaceError):
+    """A batch cannot be sent from a worker to the main process, or was lost on the way."""
+
+
 class RecordError(WdsFaceError, ValueError):
     """A RecordIO file breaks its format. ``offset`` is the byte where the broken part begins."""
 

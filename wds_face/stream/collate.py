@@ -140,7 +140,7 @@ def compose(
         TypeError: *transform* returned something else.
     """
     images, masks = [], []
-    with _seeded(batch.rng(0)):
+    with _seeded(batch.rng(0)), torch.device("cpu"):  # as in a worker, whatever the default device is
         for number in range(len(batch.samples)):
             image = decode(batch.samples[number]["image"])
             if image is None:

@@ -43,7 +43,8 @@ class Counters:
     """Whole numbers in shared memory, a row for each worker, so that none waits for another."""
 
     def __init__(self) -> None:
-        self._share(torch.zeros((_WORKERS, len(_NAMES)), dtype=torch.int64), torch.zeros(_TOLD, dtype=torch.uint8))
+        table = torch.zeros((_WORKERS, len(_NAMES)), dtype=torch.int64, device="cpu")
+        self._share(table, torch.zeros(_TOLD, dtype=torch.uint8, device="cpu"))
 
     def _share(self, table: torch.Tensor, told: torch.Tensor) -> None:
         self._shared = table.share_memory_(), told.share_memory_()  # type: ignore[no-untyped-call]

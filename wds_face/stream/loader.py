@@ -9,13 +9,18 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal, cast
 from weakref import ref
 
+import torch
 from torch.utils.data import DataLoader, default_convert
 
+from wds_face.errors import TransferError
 from wds_face.stream.counters import told
+from wds_face.stream.sending import SHARED_MEMORY, Sending
 from wds_face.stream.slots import Slots
+from wds_face.stream.waiting import Waiting
 from wds_face.stream.wrappers import PreparedLoader, announced_by_fabric, is_prepared, refuse_ray_wrapper
 
 if TYPE_CHECKING:
+    from wds_face.stream.position import Begin
     from wds_face.stream.stream import PKStream
 
 
@@ -31,17 +36,28 @@ class PKLoader(DataLoader[Any]):
     ``len`` is that of a whole epoch, also where one is resumed. An iteration begins with its first batch: an epoch that
     is set before that counts. Who says epochs to samplers only, as Lightning does, says them here too.
 
+    Of several iterations at a time the state is that of the one whose batch came last. An epoch that is set, or a state
+    that is loaded, while one is in progress counts for the next, and is the state until another batch comes.
+
+    An iteration raises :class:`~wds_face.TransferError` where a batch cannot be sent by its worker, or is missing at
+    the end of the epoch.
+
     ``Accelerator.prepare`` returns the loader itself, which then places batches on the accelerator's device. Loaders
     that accelerate or Ray Train would make anew around the stream, or that take batches ahead, are refused when they
     are iterated.
     """
 
+    #: Seconds of waiting for a batch of a worker, after each of which a warning says what is waited for.
+    wait_warning = 60.0
     #: Accelerate leaves alone what is prepared already; it would shard the stream again.
     _is_accelerate_prepared = True
     #: ``Accelerator.save_state`` and ``load_state`` include the state of such a loader.
     use_stateful_dataloader = True
 
     _done = 0
+    _begin: Begin | None = None  # of the iteration whose batch came last
+    _choices = 0  # of the stream's position then
+    _turns = 0
     _slots: Slots | None = None
     #: How the epoch of the next iteration was chosen, if it was chosen since the last one began.
     _chosen: Literal["set", "loaded"] | None = None
@@ -50,6 +66,8 @@ class PKLoader(DataLoader[Any]):
 
     def __init__(self, stream: PKStream, **options: Any) -> None:
         super().__init__(stream, **options)
+        if not isinstance(self.collate_fn, Sending):
+            self.collate_fn = Sending(self.collate_fn)
         self._hook()
 
     def _hook(self) -> None:
@@ -69,14 +87,8 @@ class PKLoader(DataLoader[Any]):
 
     def set_epoch(self, epoch: int) -> None:
         """See :meth:`PKStream.set_epoch`."""
-        self._set_epoch(epoch)
-        self._chosen = "set"
-
-    def _set_epoch(self, epoch: int) -> None:
-        before = self.stream.epoch
         self.stream.set_epoch(epoch)
-        if epoch != before:
-            self._done = 0
+        self._chosen = "set"
 
     def _count_iterations(self, iterations: int) -> None:
         """Choose the epoch of an iteration of which only the number in this process is known.
@@ -88,10 +100,10 @@ class PKLoader(DataLoader[Any]):
             iterations: Number of iterations before this one.
         """
         if self._chosen is None:
-            self._set_epoch(iterations + self._epoch_offset)
+            self.stream.set_epoch(iterations + self._epoch_offset)
             return
         if self._chosen == "loaded" and self._batches_left() == 0:
-            self._set_epoch(self.stream.epoch + 1)
+            self.stream.set_epoch(self.stream.epoch + 1)
         self._epoch_offset = self.stream.epoch - iterations
 
     def _batches_left(self) -> int:
@@ -103,12 +115,15 @@ class PKLoader(DataLoader[Any]):
 
         A small JSON-able dict, the same on every rank.
         """
+        position = self.stream.position
+        if self._begin is None or self._choices != position.choices:
+            return self.stream.state_dict(0)
+        position.reach(self._begin, self._done)
         return self.stream.state_dict(self._done)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See :meth:`PKStream.load_state_dict`."""
         self.stream.load_state_dict(state)
-        self._done = 0
         self._chosen = "loaded"
 
     def stats(self) -> dict[str, int | float]:
@@ -117,60 +132,134 @@ class PKLoader(DataLoader[Any]):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         refuse_ray_wrapper()
-        self._done = 0
         self._chosen = None
-        self.stream.position.take()
-        left = self._batches_left()
+        stream = self.stream
+        begin = stream.position.take()
+        left = stream.batches_from(begin.start)
         prepared = PreparedLoader(self, left) if is_prepared(self) else None
         if left == 0:
             _log.warning(
                 "%s: the state is of the end of epoch %d, of which no batch is left: set_epoch(%d) begins the next one",
-                *(self.stream.store, self.stream.epoch, self.stream.epoch + 1),
+                *(stream.store, begin.epoch, begin.epoch + 1),
             )
-        with prepared or nullcontext():
-            yield from self._iterate(prepared)
+        try:
+            with prepared or nullcontext():
+                yield from self._iterate(begin, prepared)
+        finally:
+            stream.position.leave()
 
-    def _iterate(self, prepared: PreparedLoader | None) -> Iterator[Any]:
+    def _iterate(self, begin: Begin, prepared: PreparedLoader | None) -> Iterator[Any]:
+        """Yield the batches of an iteration that begins at *begin*, count them, and log what it took."""
+        self._turns += 1
+        turn = self._turns
+        done = 0
+        self._reached(begin, done)
         stream, add, clock = self.stream, self.stream.counters.add, time.perf_counter_ns
-        epoch, before = stream.epoch, self.stats()
+        before = self.stats()
         began = asked = clock()  # starting workers is waiting for the first batch
         batches = self._begun()
         slots = self._slots
-        while True:
-            ready = slots.waiting if slots else 0
-            batch = next(batches, None)
-            came = clock()
-            add("wait_seconds", came - asked)
-            if batch is None:
-                break
-            add("batches_taken")
-            add("batches_ready", ready)
-            self._done += 1
-            if prepared is not None:
-                batch = prepared.place(batch)
-            yield batch
-            del batch  # or its slot would stay taken until the next one is there
-            asked = clock()
-            add("train_seconds", asked - came)
+        waiting = None
+        if self.num_workers:
+            waiting = Waiting(self.wait_warning, lambda: self._awaited(begin, done, batches))
+        try:
+            while True:
+                if turn != self._turns and self.persistent_workers:
+                    raise RuntimeError(
+                        "with persistent_workers an iteration of this loader ends when another begins: take another "
+                        "loader of another PKStream, or persistent_workers=False"
+                    )
+                ready = slots.waiting if slots else 0
+                if waiting is not None:
+                    waiting.begin()
+                batch = next(batches, None)
+                if waiting is not None:
+                    waiting.end()
+                came = clock()
+                add("wait_seconds", came - asked)
+                if batch is None:
+                    break
+                add("batches_taken")
+                add("batches_ready", ready)
+                done += 1
+                self._reached(begin, done)
+                if prepared is not None:
+                    batch = prepared.place(batch)
+                yield batch
+                del batch  # or its slot would stay taken until the next one is there
+                asked = clock()
+                add("train_seconds", asked - came)
+        finally:
+            if waiting is not None:
+                waiting.close()
         stats = {name: value - before[name] for name, value in self.stats().items()}
-        _log.info("%s: epoch %d: %s", stream.store, epoch, told(stats, stream.batch_size, (clock() - began) / 1e9))
+        self._check(begin, done, int(stats["batches"]))
+        seconds = (clock() - began) / 1e9
+        _log.info("%s: epoch %d: %s", stream.store, begin.epoch, told(stats, stream.batch_size, seconds))
+
+    def _reached(self, begin: Begin, done: int) -> None:
+        self._begin = begin
+        self._done = done
+        self._choices = self.stream.position.choices
+
+    def _check(self, begin: Begin, done: int, made: int) -> None:
+        """Raise an error where an iteration ended with fewer batches than are planned.
+
+        Args:
+            begin: Where the iteration began.
+            done: Batches that came.
+            made: Batches that workers counted.
+        """
+        planned = self.stream.planned(begin.start)
+        if planned is None or done >= planned:
+            return
+        if made > done:
+            reason = (
+                f"{made:,} were made, so they were lost on the way from a worker: see what workers have printed, and "
+                f"whether {SHARED_MEMORY} is large enough"
+            )
+        else:
+            reason = "no more were made: a custom stage must give a batch for each that it takes"
+        raise TransferError(
+            f"{self.stream.store}: epoch {begin.epoch} ended after {done:,} of {planned:,} batches; {reason}"
+        )
+
+    def _awaited(self, begin: Begin, done: int, batches: Any) -> str:
+        """Describe the batch that comes after *done* batches, and its worker."""
+        worker = done % self.num_workers
+        processes = getattr(batches, "_workers", [])
+        doing = ""
+        if worker < len(processes):
+            process = processes[worker]
+            alive = "is alive" if process.is_alive() else f"has ended with exit code {process.exitcode}"
+            doing = f" (process {process.pid}, which {alive})"
+        return f"{self.stream.store}: waiting for batch {done + 1} of epoch {begin.epoch} from worker {worker}{doing}"
 
     def _begun(self) -> Iterator[Any]:
         """torch's iteration, with slots for its workers if they are new."""
         if self._iterator is not None:  # they persist, and so do their slots
-            return super().__iter__()
+            return self._started()
         stream = self.stream
         self._slots = None
-        if self.num_workers and self.collate_fn is default_convert:
+        collate_fn = self.collate_fn.collate_fn if isinstance(self.collate_fn, Sending) else self.collate_fn
+        if self.num_workers and collate_fn is default_convert:
             # Batches that wait, one that is made, and some that the training loop has not let go of.
             self._slots = stream.slots(self.num_workers, cast("int", self.prefetch_factor) + 1 + _KEPT)
         stream.room.slots = self._slots
         stream.in_own_loader = True
         try:
-            return super().__iter__()
+            return self._started()
         finally:
             stream.room.slots = None
             stream.in_own_loader = False
+
+    def _started(self) -> Iterator[Any]:
+        """Return torch's iteration; its workers have begun, or will."""
+        with torch.device("cpu"):  # torch draws a seed, on the default device
+            batches = super().__iter__()
+        if self.num_workers:
+            self.stream.position.started()
+        return batches
 
 
 class _SetEpoch:
@@ -186,7 +275,7 @@ class _SetEpoch:
         if announced_by_fabric():
             loader._count_iterations(epoch)
         else:
-            loader._set_epoch(epoch)
+            loader.stream.set_epoch(epoch)
 
     def __reduce__(self) -> Any:
         return _SetEpoch, ()  # a loader that is unpickled makes its own

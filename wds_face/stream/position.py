@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed
@@ -14,8 +14,19 @@ from wds_face.transforms.checks import count
 _EPOCH, _START, _RANK, _WORLD = range(4)
 
 
+class Begin(NamedTuple):
+    """Where an iteration begins: the epoch, and its first batch over all ranks."""
+
+    epoch: int
+    start: int
+
+
 class Position:
     """Numbers in shared memory, so that workers that persist see them change.
+
+    What the next iteration runs is kept in the main process. It is shared when an iteration begins, and at once only
+    while none of a :class:`~wds_face.stream.PKLoader` is in progress: workers that have not begun yet must not see it
+    change.
 
     Args:
         rank, world_size: which batches this process takes; None asks torch.distributed, then the variables RANK and
@@ -31,12 +42,15 @@ class Position:
         if rank is not None and world_size is not None and count("rank", rank, 0) >= count("world_size", world_size):
             raise ValueError(f"rank must be from 0 to world_size - 1, not {rank} of {world_size}")
         self._given = rank is not None
-        self._shared = torch.tensor([0, 0, -1, 0] if rank is None else [0, 0, rank, world_size])
+        ranks = [-1, 0] if rank is None else [rank, world_size]
+        self._shared = torch.tensor([0, 0, *ranks], device="cpu")
         self._shared.share_memory_()  # type: ignore[no-untyped-call]
-        self._own: tuple[int, int] | None = None  # what was loaded in this worker, for its next iteration
-        self._begun: tuple[int, int] | None = None  # epoch and start of the iteration in this process
-        self._pending = 0  # where the next iteration begins
-        self.done = 0  #: batches of this process in it
+        self._next = Begin(0, 0)  # of the main process
+        self.choices = 0  #: How often an epoch or a state was chosen.
+        self._live = 0  # iterations of loaders in progress
+        self._own: Begin | None = None  # of the iteration that begins next in this process, before what is shared
+        self._begun: Begin | None = None  # of the iteration whose batch came last
+        self._done = 0  # batches of this process in it
 
     @property
     def ranks(self) -> tuple[int, int]:
@@ -63,46 +77,96 @@ class Position:
         """Let workers know whose they are."""
         self._shared[_RANK], self._shared[_WORLD] = self.ranks
 
+    def _share(self) -> None:
+        self._shared[_EPOCH], self._shared[_START] = self._next
+
+    def _upcoming(self) -> Begin:
+        """Return what the next iteration runs."""
+        if get_worker_info() is None:
+            return self._next
+        return Begin(int(self._shared[_EPOCH]), int(self._shared[_START]))
+
     @property
     def epoch(self) -> int:
         """The epoch that the next iteration runs."""
-        return int(self._shared[_EPOCH])
+        return self._upcoming().epoch
 
     def set(self, epoch: int, start: int | None = None) -> None:
         """Choose what the next iteration runs; without a *start*, another epoch begins at 0 and the same goes on."""
         if start is not None and get_worker_info() is not None:  # torchdata loads a state into each worker
-            self._own, self._begun = (epoch, start), None
-        elif start is not None or epoch != self.epoch:
-            self._own = self._begun = None
-            self._pending = start or 0
-            self._shared[_EPOCH], self._shared[_START] = epoch, self._pending
+            self._own = Begin(epoch, start)
+            self._begun = None
+            return
+        same = start is None and epoch == self.epoch
+        if same and (self._begun is None or self._begun.epoch == epoch):
+            return
+        if not same:
+            self._next = Begin(epoch, start or 0)
+            if not self._live:
+                self._share()
+        self._own = self._begun = None
+        self.choices += 1
 
-    def take(self) -> None:
-        """Called in the main process when a loader begins: a start counts for one iteration only."""
+    def take(self) -> Begin:
+        """Begin an iteration of a loader, in the main process; its start counts for this iteration only.
+
+        Workers that start now run it, whatever is chosen before they begin; see :meth:`started` and :meth:`leave`.
+        """
         self._ask()
-        self._begun, self._pending, self._shared[_START] = (self.epoch, self._pending), 0, self._pending
+        self._share()
+        begun = self._next
+        self._own = self._begun = begun
+        self._done = 0
+        self._next = Begin(begun.epoch, 0)
+        self._live += 1
+        return begun
 
-    def begin(self) -> tuple[int, int]:
-        """Epoch and first batch of an iteration that begins in this process."""
-        self._begun, self._own = self._own or (self.epoch, int(self._shared[_START])), None
-        self.done = 0
-        if get_worker_info() is None:
-            self._shared[_START] = self._pending = 0
-        return self._begun
+    def started(self) -> None:
+        """Note that the workers of the iteration that was taken have been started."""
+        self._own = None
 
-    def next(self, done: int | None = None) -> tuple[int, int]:
+    def leave(self) -> None:
+        """End an iteration of a loader."""
+        self._live -= 1
+        if not self._live:
+            self._share()
+
+    def begin(self) -> Begin:
+        """Begin an iteration in this process; returns its epoch and first batch."""
+        begun = self._own
+        self._own = None
+        if begun is None:
+            begun = self._upcoming()
+            if get_worker_info() is None:
+                self._next = Begin(begun.epoch, 0)
+                self._shared[_START] = 0
+        self._begun = begun
+        self._done = 0
+        return begun
+
+    def reach(self, begun: Begin, done: int) -> None:
+        """Note that the batch that came last is number *done*, from 1, of the iteration that began as *begun*."""
+        self._begun = begun
+        self._done = done
+
+    @property
+    def begun(self) -> Begin:
+        """What the iteration that began last in this process runs."""
+        return self._begun or self._upcoming()
+
+    def next(self, done: int | None = None) -> Begin:
         """The epoch, and its next batch over all ranks, after *done* batches of this process or those it counted."""
         worker = get_worker_info()
         stride = self.ranks[1] * (worker.num_workers if worker else 1)
-        epoch, start = self._begun or self._own or (self.epoch, self._pending)
+        epoch, start = self._begun or self._own or self._upcoming()
         if done is None:
-            done = self.done if self._begun else 0
-        return epoch, start + stride * done
+            done = self._done if self._begun else 0
+        return Begin(epoch, start + stride * done)
 
     def __getstate__(self) -> dict[str, Any]:
         if not self._given:
             self._ask()  # a spawned worker cannot
-        return {**self.__dict__, "_begun": None}
+        return {**self.__dict__, "_begun": None, "_live": 0}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -286,6 +286,8 @@ class Collate:
         tensors = [one for one in (images, masks) if isinstance(one, torch.Tensor)]
         if len(tensors) != (images is not None) + (masks is not None) or not tensors:
             raise TypeError("a stage must leave images and masks arrays, uint8 images, or make both tensors")
+        if any(one.requires_grad for one in tensors):
+            raise TypeError("images and masks must not require a gradient: let what makes them end with .detach()")
         dense = [laid_out(one, self.output.memory_format) for one in tensors]
         if isinstance(batch.space, Slot):  # which they may still look into
             dense = [one.clone() if one is tensor else one for one, tensor in zip(dense, tensors, strict=True)]

@@ -218,8 +218,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
 
         That is where what they are is not known, or where others than the loader see what comes out of the last stage.
         """
-        own = isinstance(self.pipeline[-1], Collate) and type(self).__iter__ is PKStream.__iter__
-        if not AVAILABLE or not own or not self.room.parts:
+        if not AVAILABLE or not self._plain or not self.room.parts:
             return None
         try:
             return Slots(self.room.parts, workers, each)
@@ -233,9 +232,24 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         return self._count(super().__iter__())
 
     def _count(self, batches: Iterator[Any]) -> Iterator[Any]:
-        for batch in batches:
-            self.position.done += 1
+        begun = None
+        for done, batch in enumerate(batches, 1):
+            begun = begun or self.position.begun
+            self.position.reach(begun, done)
             yield batch
+
+    @property
+    def _plain(self) -> bool:
+        """Whether what comes out are the batches of the plan, as the last of the stream's stages makes them."""
+        whole = self.repetitions == 1 and self.nsamples <= 0
+        return isinstance(self.pipeline[-1], Collate) and type(self).__iter__ is PKStream.__iter__ and whole
+
+    def planned(self, start: int) -> int | None:
+        """Return the batches of an iteration of this rank that begins at batch *start* of the epoch.
+
+        None where a custom last stage decides how many there are.
+        """
+        return self.batches_from(start) if self._plain else None
 
     @property
     def batch_size(self) -> int:

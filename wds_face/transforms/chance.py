@@ -27,7 +27,7 @@ class Chance:
     def draw(self, count: int) -> list[float]:
         """The next *count* numbers."""
         if self._rng is None:
-            numbers: list[float] = torch.rand(count, dtype=torch.float64).tolist()
+            numbers: list[float] = torch.rand(count, dtype=torch.float64, device="cpu").tolist()
             return numbers
         rng, worker = self._rng, get_worker_info()
         if worker is not None:

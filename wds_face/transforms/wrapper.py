@@ -116,11 +116,11 @@ def _some(transform: Any, steps: list[Step]) -> Step:
 
     def step(image: Any, mask: Any) -> tuple[Any, Any]:
         if isinstance(transform, (v1.RandomApply, v2.RandomApply)):
-            return (image, mask) if transform.p < torch.rand(1) else _all(steps, image, mask)
+            return (image, mask) if transform.p < torch.rand(1, device="cpu") else _all(steps, image, mask)
         if isinstance(transform, v1.RandomChoice):
             return random.choices(steps, weights=transform.p)[0](image, mask)  # noqa: S311
         if isinstance(transform, v2.RandomChoice):
-            return steps[int(torch.multinomial(torch.tensor(transform.p), 1))](image, mask)
+            return steps[int(torch.multinomial(torch.tensor(transform.p, device="cpu"), 1))](image, mask)
         if isinstance(transform, v2.RandomOrder):
             order = torch.randperm(len(steps)).tolist()
         else:
