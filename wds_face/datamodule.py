@@ -24,6 +24,7 @@ from wds_face.errors import WdsFaceError
 from wds_face.location import is_url, local_path
 from wds_face.shards.index import Index
 from wds_face.stream import PKLoader, PKStream
+from wds_face.stream.labels import Labels
 from wds_face.transforms import (
     ARCFACE_112,
     Augmenter,
@@ -194,8 +195,22 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
     def num_classes(self) -> int:
         """Labels are below it: the rows of a classifier's weight. The index or the labels are read for it."""
         if self.shards is not None:
-            return 1 + int(Index.open(self._url(), self._stream.get("storage_options")).identities["label"].max())
+            return self._labels().num_classes
         return 1 + int(np.max(cast("Any", self._folders()).targets))
+
+    @property
+    def classes(self) -> list[str]:
+        """The original name of each label: of shards and folders; records hold none, so these are their labels."""
+        if self.shards is not None:
+            return self._labels().classes
+        folders = cast("Any", self._folders())
+        names: list[str] | None = getattr(folders, "classes", None)
+        return [str(label) for label in range(self.num_classes)] if names is None else names
+
+    def _labels(self) -> Labels:
+        index = Index.open(self._url(), self._stream.get("storage_options"))
+        kept = index.identities["images"] >= self._stream.get("min_images", 1)
+        return Labels(index, kept, self._stream.get("labels"))
 
     def prepare_data(self) -> None:
         """Make the memfiles of the validation sets that have none, once on each machine."""

@@ -85,6 +85,16 @@ class PKLoader(DataLoader[Any]):
         """What it loads."""
         return cast("PKStream", self.dataset)
 
+    @property
+    def num_classes(self) -> int:
+        """Labels are below it: the rows of a classifier's weight."""
+        return self.stream.num_classes
+
+    @property
+    def classes(self) -> list[str]:
+        """The original name of each label."""
+        return self.stream.classes
+
     def set_epoch(self, epoch: int) -> None:
         """See :meth:`PKStream.set_epoch`."""
         self.stream.set_epoch(epoch)

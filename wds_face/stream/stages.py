@@ -49,11 +49,22 @@ class Plan:
         segments: see :func:`~wds_face.stream.plan.cut_segments`.
         seed: of all choices, together with the epoch.
         position: where to begin, and which batches to take.
+        index_rows: int64, ascending: the row of the index that each row planned here is; None where all are planned.
         options: of :class:`~wds_face.stream.plan.Epoch`.
     """
 
-    def __init__(self, images: Ints, segments: Ints, seed: int, position: Position, **options: Any) -> None:
+    def __init__(
+        self,
+        images: Ints,
+        segments: Ints,
+        seed: int,
+        position: Position,
+        *,
+        index_rows: Ints | None = None,
+        **options: Any,
+    ) -> None:
         self.images, self.segments, self.seed, self.position, self.options = images, segments, seed, position, options
+        self.index_rows = index_rows
         self._planned: tuple[int, Epoch] | None = None
 
     def epoch(self, number: int) -> Epoch:
@@ -72,7 +83,10 @@ class Plan:
             g = start + rank + world * i
             # Where the ranks do not divide what is left, the last ones begin anew, so that all have the same number.
             groups = epoch.batch(g % len(epoch))
-            yield Batch((self.seed, number, g), groups, epoch.images_of(groups))
+            chosen = epoch.images_of(groups)
+            if self.index_rows is not None:
+                groups["row"] = self.index_rows[groups["row"]]
+            yield Batch((self.seed, number, g), groups, chosen)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_planned": None}
@@ -89,6 +103,8 @@ class Read:
         buffer_bytes: of segments that are kept in memory.
         counters: where reads are counted.
         cache: folder and limit of the cache, if there is one.
+        index_rows: int64, ascending: the row of the index that each of *rows* is; None where batches name *rows*.
+        labels: int64, the label of each of *rows*; None for those of the index.
     """
 
     def __init__(
@@ -101,7 +117,11 @@ class Read:
         buffer_bytes: int,
         counters: Counters,
         cache: tuple[str, int | None] | None = None,
+        index_rows: Ints | None = None,
+        labels: Ints | None = None,
     ) -> None:
+        self.index_rows = index_rows
+        self.streamed_labels = labels
         self.store, self.shards, self.where = index.store, index.shards, str(index.store)
         self.rows, self.buffer_bytes, self.counters, self.cache = rows, buffer_bytes, counters, cache
         self.sums = sums
@@ -121,7 +141,8 @@ class Read:
                 *(ranges, names, self.rows, self.segments),
                 labels=self.labels, where=self.where, buffer_bytes=self.buffer_bytes,
             )  # fmt: skip
-            self._reader, self._pid = Reader(segments, self.rows), os.getpid()
+            self._reader = Reader(segments, self.rows, self.index_rows, self.streamed_labels)
+            self._pid = os.getpid()
         return self._reader
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[Batch]:

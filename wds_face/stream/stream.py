@@ -20,6 +20,7 @@ from wds_face.shards.index import IDENTITIES, Index
 from wds_face.storage.cache import Cache
 from wds_face.stream.collate import Output, memory_format_of
 from wds_face.stream.counters import Counters
+from wds_face.stream.labels import Labels
 from wds_face.stream.lanes import (
     advice,
     default_lanes,
@@ -94,7 +95,10 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             the centred square and resize that; or ``"pad"``: resize what is there to fit in, and fill the rest with
             black. Occlusions are placed on the result. A state may be resumed with another *fit*.
         on_error: ``"replace"`` an image that cannot be decoded by another of its identity, or ``"raise"``.
-        min_images: identities with fewer are left out; labels stay as they are.
+        min_images: identities with fewer are left out.
+        labels: ``"index"``: the labels of the data set; ``"compact"``: 0 to n - 1 over the n identities that are
+            streamed, in the order of their labels. By default compact where *min_images* leaves identities out. See
+            :attr:`num_classes` and :attr:`classes`.
         storage_options: of fsspec; see :class:`~wds_face.storage.remote.RemoteStore` for what else they may hold.
         cache_dir: a folder on a local disk, for what is fetched from a store that is not local. The workers and
             processes of a machine share it, and what does not change is not fetched again, in later epochs and runs.
@@ -133,6 +137,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         fit: Fit = "stretch",
         on_error: Literal["replace", "raise"] = "replace",
         min_images: int = 1,
+        labels: Literal["compact", "index"] | None = None,
         storage_options: dict[str, Any] | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         cache_bytes: int | None = None,
@@ -165,9 +170,11 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             cache = None  # it is on a disk already
         elif cache is not None:
             Cache(*cache)  # says at once if it cannot be written
-        enough = index.identities["images"] >= min_images
-        rows = index.identities[enough]
-        sums = None if index.store.local is not None or index.checksums is None else index.checksums[enough]
+        kept = index.identities["images"] >= min_images
+        rows = index.identities[kept]
+        index_rows = None if kept.all() else np.flatnonzero(kept)
+        self._labels = Labels(index, kept, labels)
+        sums = None if index.store.local is not None or index.checksums is None else index.checksums[kept]
         if len(rows) < p:
             least = f" with {min_images} images or more" if min_images > 1 else ""
             raise DatasetError(f"{index.store} has {len(rows)} identities{least}, fewer than p={p}")
@@ -181,6 +188,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             "data": index.tables[IDENTITIES]["sha256"][:16],
             **{"of": epoch, "p": p, "k": k, "seed": int(seed), "lanes": lanes, "window": window},
             "min_images": min_images,
+            "labels": self._labels.kind,
         }
         self.store, self._images, self._batches = index.store, images, epoch_length(images, p, k, every, lanes) * lanes
         nbytes = packed_size(int(rows["nbytes"].sum()), int(images.sum()), index.labels)
@@ -199,8 +207,29 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             to_square = ToSquare(image_size, fit, other_sizes)
             stage = Compose(transform, channels, to_square, replacement, self.counters)
         super().__init__(
-            Plan(images, segments, int(seed), self.position, p=p, k=k, every=every, lanes=lanes, window=window),
-            Read(index, rows, sums, segments, buffer_bytes=buffer_bytes, counters=self.counters, cache=cache),
+            Plan(
+                images,
+                segments,
+                int(seed),
+                self.position,
+                index_rows=index_rows,
+                p=p,
+                k=k,
+                every=every,
+                lanes=lanes,
+                window=window,
+            ),
+            Read(
+                index,
+                rows,
+                sums,
+                segments,
+                buffer_bytes=buffer_bytes,
+                counters=self.counters,
+                cache=cache,
+                index_rows=index_rows,
+                labels=self._labels.of(rows["label"].astype(np.int64)),
+            ),
             stage,
             Collate(goes, self.counters),
         )
@@ -257,6 +286,20 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         return int(self._same["p"] * self._same["k"])
 
     @property
+    def num_classes(self) -> int:
+        """Labels are below it: the rows of a classifier's weight."""
+        return self._labels.num_classes
+
+    @property
+    def classes(self) -> list[str]:
+        """The original name of each label. The file of names is read when this is first asked for.
+
+        Raises:
+            DatasetError: It is missing or damaged.
+        """
+        return self._labels.classes
+
+    @property
     def epoch(self) -> int:
         """The epoch that the next iteration runs, or the one in progress."""
         return self.position.epoch
@@ -297,10 +340,16 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         if not isinstance(state, dict) or state.get("format") != 1 or not {"epoch", "batch"} <= state.keys():
             raise ValueError("this is not the state of a PKStream")
         own = dict(self._same)
+        state = {"labels": "index", **state}  # states had no labels once
         if "readers" in state:
             worker = get_worker_info()
             own["readers"] = [self.position.ranks[1], worker.num_workers if worker else 1]
         for name, value in own.items():
+            if state.get(name) != value and name == "labels":
+                raise ValueError(
+                    f"the state is of {state.get(name)} labels, this stream has {value} labels: give "
+                    f"labels={state.get(name)!r}"
+                )
             if state.get(name) != value:
                 what = {"data": "data set", "of": "kind of epoch", "readers": "ranks and workers"}.get(name, name)
                 raise ValueError(f"the state is of another {what}: {state.get(name)!r}, this stream has {value!r}")
