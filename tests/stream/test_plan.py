@@ -199,3 +199,34 @@ def test_neighbours_meet_little_more_often_than_in_a_full_shuffle() -> None:
             total += 16 * 15
     assert lanes > 1
     assert met / total < 1.5 * chance
+
+
+@pytest.mark.parametrize(("heavy", "dealt"), [(4, True), (5, False)])
+def test_no_more_than_a_tenth_of_an_epoch_is_dealt_over_all_of_its_batches(heavy: int, dealt: bool) -> None:
+    """Identities with more groups than a chapter has batches: 9.1 % of all groups, or 11.1 %."""
+    images = np.random.default_rng(0).permutation(np.r_[np.full(1200, 2), np.full(heavy, 60)])
+    segments = np.r_[np.arange(0, len(images) - 20, 20), len(images)]
+    epoch = Epoch(images, segments, p=4, k=1, every=True, lanes=1, window=4, entropy=[0, 0])
+    first = np.full(len(images), len(epoch))
+    last = np.zeros(len(images), np.int64)
+    for g in range(len(epoch)):
+        rows = epoch.batch(g)["row"]
+        first[rows] = np.minimum(first[rows], g)
+        last[rows] = np.maximum(last[rows], g)
+    reach = (last - first) / len(epoch)
+    if dealt:
+        assert reach[images == 60].min() > 0.9
+        assert reach[images == 2].max() < 0.08, "chapters stay as short as the window says"
+    else:
+        assert reach[images == 60].max() < 0.2, "chapters are longer instead"
+
+
+@pytest.mark.parametrize(
+    ("identities", "segments", "p", "window"),
+    [(1000, 1000, 4, 64), (1000, 1000, 8, 64), (1000, 1000, 9, 72), (1000, 250, 40, 80), (10_000, 100, 64, 64)],
+)
+def test_the_default_window_holds_8_p_identities_and_64_segments_at_least(
+    identities: int, segments: int, p: int, window: int
+) -> None:
+    cuts = np.linspace(0, identities, segments + 1).astype(np.int64)
+    assert default_window(np.ones(identities, np.int64), cuts, p) == window

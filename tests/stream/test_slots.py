@@ -70,6 +70,29 @@ def test_a_slot_comes_back_when_nobody_has_any_of_its_tensors() -> None:
     assert slots.claim(0) is not None
 
 
+def test_the_first_slot_that_is_free_is_claimed() -> None:
+    """So that no more pages are used than must be."""
+    slots = Slots(PARTS, workers=2, each=4)
+    for worker in range(2):
+        claimed = [slots.claim(worker) for _ in range(4)]
+        places = [slot.images.ctypes.data for slot in claimed if slot is not None]
+        assert len(places) == 4
+        assert places == sorted(places)
+        for number in (2, 0, 3):
+            slot = claimed[number]
+            assert slot is not None
+            slot.free()
+        again = [slots.claim(worker) for _ in range(3)]
+        assert [slot.images.ctypes.data for slot in again if slot is not None] == [places[i] for i in (0, 2, 3)]
+        one = again[1]
+        assert one is not None
+        for _ in range(3):
+            one.free()
+            one = slots.claim(worker)
+            assert one is not None
+            assert one.images.ctypes.data == places[2]
+
+
 def test_what_was_not_sent_is_free_when_a_worker_begins_anew() -> None:
     slots = Slots(PARTS, workers=2, each=2)
     lost, sent, other = slots.claim(0), slots.claim(0), slots.claim(1)

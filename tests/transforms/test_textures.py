@@ -233,3 +233,12 @@ def test_masks_of_the_package_are_not_sent_to_other_processes() -> None:
     ours = MedicalMaskOcclusion(prob=1, channels="bgr", rng=np.random.default_rng(1))
     theirs = pickle.loads(pickle.dumps(ours))
     assert np.array_equal(ours(image)[0], theirs(image)[0])
+
+
+@pytest.mark.parametrize(
+    ("alpha", "drawn"), [(1, 0), (7, 0), (8, 8), (100, 100), (247, 247), (248, 255), (254, 255), (255, 255)]
+)
+def test_what_is_hardly_seen_is_transparent_and_what_hardly_shines_through_is_not(alpha: int, drawn: int) -> None:
+    picture = np.full((20, 30, 4), 90, np.uint8)
+    picture[..., 3] = alpha
+    assert set((Texture(picture).level(0)[1:-1, 1:-1] >> 8).ravel().tolist()) == {drawn}
