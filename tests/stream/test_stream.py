@@ -113,6 +113,11 @@ def test_fewer_identities_than_p(shards: Path) -> None:
         PKStream(shards, p=1, k=1, min_images=99)
 
 
+def test_the_default_window_of_a_small_data_set(shards: Path) -> None:
+    assert PKStream(shards, p=4, k=2).state_dict()["window"] == 64
+    assert PKStream(shards, p=4, k=2, window=3).state_dict()["window"] == 3
+
+
 def test_float_images_are_the_normalised_uint8_ones(shards: Path) -> None:
     def first(**options: Any) -> torch.Tensor:
         return next(iter(PKStream(shards, p=4, k=2, image_size=24, **options)))[0]
