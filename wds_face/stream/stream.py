@@ -156,10 +156,8 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
                 raise ValueError(f'{name} is "{allowed[0]}" or "{allowed[1]}", not {value!r}')
         goes = Output(output, channels, memory_format_of(memory_format))
         fit = checked_fit(fit)
-        if transform is not None and not callable(transform):
-            raise TypeError(f"transform must be a callable of a PIL image, not {transform!r}")
-        if transform is not None and (augmenter is not None or occlusion is not None or flip):
-            raise ValueError("transform replaces augmenter, occlusion and flip: give it, or them")
+        if transform is not None:
+            _check_transform(transform, replaced=(augmenter, occlusion, flip))
         cache = None if cache_dir is None else (_cache_folder(cache_dir), cache_bytes)
         if cache_bytes is not None:
             count("cache_bytes", cache_bytes)
@@ -416,6 +414,14 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
 def _cache_folder(cache_dir: str | os.PathLike[str]) -> str:
     """Return the absolute path of a cache: workers may start in other folders."""
     return str(local_path(cache_dir, "cache_dir").expanduser().absolute())
+
+
+def _check_transform(transform: object, replaced: Iterable[object]) -> None:
+    """Raise an error if a transform cannot be called, or comes with what it replaces."""
+    if not callable(transform):
+        raise TypeError(f"transform must be a callable of a PIL image, not {transform!r}")
+    if any(replaced):
+        raise ValueError("transform replaces augmenter, occlusion and flip: give it, or them")
 
 
 def _parts(count: int, size: int, occlusion: Occlusion | None, output: Output) -> list[Part]:
