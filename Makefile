@@ -3,13 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test lint browser bench clean
+.PHONY: demo test test-fast lint browser bench clean
 
 demo: .venv/.ready
 	$(BIN)/python examples/demo.py demo
 
 test: .venv/.ready-test .venv-mxnet/.ready lint browser
 	$(BIN)/pytest -n $(JOBS)
+
+# What takes longest is left out: processes that import torch, servers, clusters, browsers, real mxnet.
+test-fast: .venv/.ready-test
+	$(BIN)/ruff check .
+	$(BIN)/pytest -n $(JOBS) -m "not slow"
 
 lint: .venv/.ready-test
 	$(BIN)/ruff check .

@@ -26,6 +26,54 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Fixtures that start servers or take long, and modules whose tests start clusters, browsers, or processes that import
+# torch, which takes seconds each: all of these tests are marked as slow.
+SLOW_FIXTURES = frozenset({"bucket", "engine", "fault_proxy", "http_server", "lfw", "moto", "mxnet", "s3"})
+SLOW_MODULES = frozenset(
+    {
+        "cli/test_bench.py",
+        "cli/test_cli.py",
+        "cli/test_validation.py",
+        "conversion/test_remote.py",
+        "conversion/test_resume.py",
+        "recordio/test_mxnet.py",
+        "report/test_browser.py",
+        "stream/test_damage.py",
+        "stream/test_distributed.py",
+        "stream/test_frameworks.py",
+        "stream/test_in_time.py",
+        "stream/test_loaders.py",
+        "stream/test_lost.py",
+        "stream/test_network.py",
+        "stream/test_nodes.py",
+        "stream/test_resume.py",
+        "storage/test_cache_disk.py",
+        "storage/test_cache_makers.py",
+        "test_bottleneck.py",
+        "test_datamodule.py",
+        "test_docs.py",
+        "test_engines.py",
+        "test_mission.py",
+        "test_real_faces.py",
+        "test_servers.py",
+        "test_train.py",
+        "test_wheel.py",
+        "test_windows.py",
+        "validation/test_unpickle.py",
+    }
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark slow tests, which ``make test-fast`` leaves out."""
+    here = Path(__file__).parent
+    for item in items:
+        module = item.path.relative_to(here).as_posix()
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if module in SLOW_MODULES or fixtures & SLOW_FIXTURES:
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def jpegs() -> list[bytes]:
     """Sixty different JPEG files."""
