@@ -2,7 +2,7 @@
 
     wds-face convert imagefolder faces/ shards/
     wds-face convert validation shards/ val/ --pairs 2000 --max-images 4
-    python examples/train.py shards/ --val val/ --min-images 5 --epochs 5
+    python examples/train.py shards/ --val val/ --min-images 5 --epochs 3
     torchrun --nproc-per-node 2 examples/train.py shards/ --val val/ --min-images 5 --checkpoint run/
 
 It runs on any number of machines, with GPUs or without. The shards are a folder or a URL such as s3://bucket/faces;
