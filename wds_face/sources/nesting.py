@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -168,7 +169,7 @@ def _ambiguity(root: str, tree: FolderTree, depth: int, nested: list[str]) -> st
     above = sum(images for folder, images in tree.images.items() if depth_of(folder) < deeper)
     lost = f" ({above:,} images above these left out)" if above else ""
     train = next((folder for folder in nested if folder.rpartition("/")[2].casefold().startswith("train")), None)
-    alone = f", or give {root}/{train} alone" if train else ""
+    alone = f", or give {os.path.join(root, train)} alone" if train else ""
     return (
         f"{root} can be read as {_count(shallow)} with --identity-depth {depth}, or as {_count(deep)} with "
         f"--identity-depth {deeper}{lost}: choose one{alone}"
