@@ -20,7 +20,7 @@ from pathlib import Path
 from wds_face.errors import DatasetError
 from wds_face.location import local_path
 
-if sys.platform != "win32":  # which has none of the locks, holes and reads at an offset that a cache is made of
+if sys.platform != "win32":  # which lacks the file locks, sparse files and positional reads that a cache needs
     import fcntl
 
 # Behind the bytes of a piece: their number and crc32.

@@ -49,7 +49,7 @@ def _botocore(options: dict[str, Any]) -> dict[str, Any]:
     """What botocore is to do for servers that are not Amazon's too."""
     from botocore.config import Config  # type: ignore[import-untyped] # noqa: PLC0415 (it comes with s3fs)
 
-    # Two tries here, since the patience of wds_face is what waits.
+    # Two tries are enough here, since wds_face itself retries for as long as its option patience allows.
     found: dict[str, Any] = {"retries": {"total_max_attempts": 2}}
     if not options.get("anon"):
         found["signature_version"] = "s3v4"  # its first method signs URLs by default

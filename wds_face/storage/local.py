@@ -126,10 +126,10 @@ class LocalStore(Store):
 
 
 def nearest_folder(path: Path) -> Path:
-    """Return a path, or the first folder above it that is there.
+    """Return *path* if it exists, or else its nearest parent that does.
 
     Raises:
-        DatasetError: What is there is not a folder.
+        DatasetError: The existing path is not a folder.
     """
     while not path.exists():
         path = path.parent

@@ -1,4 +1,4 @@
-"""Failures of a first request that waiting does not mend: wrong options, no credentials, nobody at the address."""
+"""Explain failures of the first request that retrying cannot fix: wrong options, credentials or addresses."""
 
 from __future__ import annotations
 
@@ -21,33 +21,34 @@ from wds_face.storage.patience import error_code
 #: Storage options that are wds_face's own; see :class:`wds_face.storage.remote.RemoteStore`.
 OWN_OPTIONS = ("patience", "stall", "requests", "backend")
 
-# How alike an unknown option and a known one are, from 0 to 1, to be taken for a typing error.
+# Similarity of an unknown and a known option, from 0 to 1, above which the unknown one is taken for a typing error.
 _ALIKE = 0.8
 
-# Characters; shorter values of options stay in messages, of whose words they would be a part.
+# Characters. Shorter option values are not redacted, as they could be part of any word of a message.
 _SHORTEST_SECRET = 3
 
-# What Python raises where an option is wrong.
+# Exceptions that Python raises for a wrong option.
 _PROGRAMMING = (TypeError, ValueError, AttributeError, LookupError)
 _UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
 _S3 = ("s3", "s3a")
-# Errors of botocore, obstore and google.auth, by name since these packages are extras.
+# Errors of botocore, obstore and google.auth, by name since these packages are optional.
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "UnauthenticatedError")
 _WRONG_OPTIONS = ("ProfileNotFound", "InvalidConfigError", "ParamValidationError", "UnknownConfigurationKeyError")
-# Of status 4xx, but not of the configuration: not there, and what another try may mend.
+# Statuses 4xx and codes that are not configuration errors: the file is missing, or another try may succeed.
 _WAIT_FOR_STATUS = (404, 408, 410, 425, 429)
 _WAIT_FOR_CODE = ("RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "OperationAborted")
 
 
 def misspelt_option(url: str, options: Iterable[str]) -> tuple[str, str] | None:
-    """Return the first option that a URL's file system does not know but that resembles one it does, and that one.
+    """Return the first option that a URL's file system does not know, and the known one that it resembles.
 
-    Options that resemble none are left to the file system, which may pass them on to another package.
+    Returns None if there is no such pair. Unknown options that resemble no other are left to the file system, which may
+    pass them on to another package.
 
     Raises:
         ImportError, ValueError: No file system is installed for the URL.
     """
-    if "::" in url:  # there, options are those of several file systems
+    if "::" in url:  # a chain, whose options belong to several file systems
         return None
     known = set(OWN_OPTIONS)
     for kind in fsspec.get_filesystem_class(url.partition("://")[0]).__mro__:
@@ -60,17 +61,17 @@ def misspelt_option(url: str, options: Iterable[str]) -> tuple[str, str] | None:
 
 
 def explain(error: BaseException, url: str, options: dict[str, Any]) -> str | None:
-    """Return what is wrong with the configuration, and the remedy; None where another try may succeed.
+    """Describe what is wrong with the configuration, and the remedy. Returns None if another try may succeed.
 
     Args:
-        error: What the first request to a store raised.
+        error: Error raised by the first request to a store.
         url: URL of the store.
-        options: Storage options of its file system, those of fsspec's configuration included.
+        options: Storage options of its file system, including those of fsspec's configuration.
     """
     chain = list(_chain(error))
     names = {kind.__name__ for one in chain for kind in type(one).__mro__}
     if isinstance(error, PermissionError):
-        return None  # an error at once in any case
+        return None  # never retried, so the caller reports it
     if names.intersection(_NO_CREDENTIALS):
         return f"no credentials were found: {credentials_remedy(url)}"
     wrong = [cause for cause in (error, error.__cause__, _inner(error)) if isinstance(cause, _PROGRAMMING)]
@@ -94,12 +95,12 @@ def explain(error: BaseException, url: str, options: dict[str, Any]) -> str | No
 
 
 def answered(error: BaseException) -> bool:
-    """Return whether an error is the answer of a server, so that its address is right."""
+    """Return whether an error is a server's answer, which means that the address is right."""
     return isinstance(error, (FileNotFoundError, NotADirectoryError)) or _status(list(_chain(error))) > 0
 
 
 def redacted(error: BaseException, options: dict[str, Any]) -> str:
-    """Return the message of an error on one line, without the values of options."""
+    """Return the message of an error on one line, with the values of options replaced by "…"."""
     message = " ".join(str(error).split())
     for value in sorted(_texts(options), key=len, reverse=True):  # one may be part of another
         message = message.replace(value, "…")
@@ -107,7 +108,7 @@ def redacted(error: BaseException, options: dict[str, Any]) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that it came of."""
+    """Yield an error and the errors that caused it."""
     waiting: list[Any] = [error]
     seen: set[int] = set()
     while waiting:
@@ -120,7 +121,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _inner(error: BaseException) -> BaseException | None:
-    """Return the error that one of botocore holds."""
+    """Return the error that a botocore error wraps, None if there is none."""
     arguments = getattr(error, "kwargs", None)
     inner = arguments.get("error") if isinstance(arguments, dict) else None
     return inner if isinstance(inner, BaseException) else None
@@ -150,7 +151,7 @@ def _is_tls(chain: list[BaseException], names: set[str]) -> bool:
 
 
 def _status(chain: list[BaseException]) -> int:
-    """Return the HTTP status that errors carry; 0 if none does."""
+    """Return the HTTP status of the first error that carries one, 0 if none does."""
     for one in chain:
         response = getattr(one, "response", None)
         of_botocore = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
@@ -161,7 +162,7 @@ def _status(chain: list[BaseException]) -> int:
 
 
 def _address(url: str, options: dict[str, Any]) -> str:
-    """Return what says where the server is, as the thing to check."""
+    """Return advice to check the setting that the server's address comes from."""
     protocol = url.partition("://")[0]
     if protocol not in _S3:
         return "check the URL"
@@ -182,17 +183,17 @@ def _host(endpoint: str) -> str:
 
 
 def credentials_remedy(url: str) -> str:
-    """Return what to check where a store at a URL denies access."""
+    """Return advice on what to check if the store at a URL denies access."""
     if url.partition("://")[0] in _S3:
         return (
             "check the storage options key and secret, or the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
             "or set the option anon for a public bucket"
         )
-    return "check the storage options, or what the environment has for them"
+    return "check the storage options, or the environment variables that replace them"
 
 
 def _named_in(error: BaseException, options: dict[str, Any]) -> str:
-    """Return which of the options the message of an error names."""
+    """Return advice to check the options that the message of an error names."""
     words = set(re.findall(r"\w+", str(error)))
     named = sorted(words & _names(options))
     if not named and "endpoint" in str(error).lower() and "endpoint_url" in options:
@@ -201,14 +202,14 @@ def _named_in(error: BaseException, options: dict[str, Any]) -> str:
 
 
 def _names(options: Any) -> set[str]:
-    """Return the names of options, however deep."""
+    """Return the names of options at any depth."""
     if not isinstance(options, dict):
         return set()
     return {str(name) for name in options}.union(*(_names(value) for value in options.values()))
 
 
 def _texts(options: Any) -> list[str]:
-    """Return all texts in options, however deep."""
+    """Return all texts in options, at any depth, that are long enough to be redacted."""
     if isinstance(options, bytes):
         options = options.decode(errors="replace")
     if isinstance(options, str):

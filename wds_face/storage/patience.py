@@ -114,7 +114,7 @@ def reason(error: BaseException) -> str:
 
 
 def error_code(error: BaseException) -> str:
-    """Return the code of S3 or the status of HTTP that an error carries; empty if it has none."""
+    """Return the S3 error code or HTTP status that an error carries, an empty text if it has none."""
     response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
     if isinstance(response, dict):  # botocore's
         found = str(response.get("Error", {}).get("Code", ""))

@@ -23,7 +23,7 @@ _CHUNK = 64 << 10
 # Of a file system that gives all or nothing.
 _PIECE = 2 << 20
 
-# Answers that name another URL, as hubs do whose files lie elsewhere, and how many may follow each other.
+# Statuses that redirect to another URL, as hubs do that keep files elsewhere, and the number of requests for one read.
 _REDIRECTS = {301, 302, 303, 307, 308}
 _HOPS = 6
 
@@ -97,7 +97,7 @@ class HttpReading:
             raise
 
     def _request(self, url: str, start: int, end: int | None, timeout: float) -> None:
-        """Make one request, and wait for its headers."""
+        """Send one request and wait for the response headers."""
         parts = urlsplit(url)
         self._key = parts.scheme, parts.netloc
         connections = self._connections()
@@ -151,7 +151,7 @@ class HttpReading:
         self.stamp = Stamp("headers", stamp_of(told))
 
     def _names_no_bucket(self) -> bool:
-        """Return whether the answer says that the bucket is missing, not only the file."""
+        """Return whether the response states that the bucket, not only the file, is missing."""
         with suppress(OSError, http.client.HTTPException):
             return b"<Code>NoSuchBucket</Code>" in self._answer.read(2048)
         return False
@@ -169,7 +169,7 @@ class HttpReading:
 
 
 class NoBucketError(FileNotFoundError):
-    """There is no such bucket."""
+    """The bucket does not exist."""
 
 
 class ServerError(Exception):
@@ -236,7 +236,7 @@ class PieceReading:
 
 
 def behind_missing(error: FileNotFoundError) -> BaseException:
-    """Return what has really happened: fsspec's HTTP says of everything that the file is not there."""
+    """Return the real cause of an error: fsspec's HTTP file system reports every failure as a missing file."""
     cause = error.__cause__
     status = getattr(cause, "status", None)
     if status in (401, 403):

@@ -33,12 +33,12 @@ _SIGNED_OPTIONS = {"key", "secret", "token", "anon", "endpoint_url", "profile", 
     *("use_ssl", "account_name", "account_key", "sas_token", "connection_string", "project")
 }
 
-# Protocols whose folders are pages, if there are any: what such a page links to is what it lists.
+# Protocols without folder listings: the links of a folder's page, if it has one, are taken for its entries.
 _LISTED_BY_LINKS = {"http", "https"}
-# Statuses of HTTP where a folder has no page that lists it.
+# HTTP statuses of a folder without such a page.
 _NO_LIST = {401, 403, 404, 405, 410}
 
-# Bytes that a sequential reader hands out at a time.
+# Buffer of a sequential reader, in bytes.
 _BUFFER = 1 << 20
 
 # Tries of an upload, though each may take longer than patience lasts.
@@ -72,8 +72,8 @@ class RemoteStore(Store):
             raise DatasetError("storage options patience, stall and requests are numbers") from None
         if min(self.patience.stall, self.patience.total, self.requests) <= 0:
             raise DatasetError("storage options patience, stall and requests are above 0")
-        # Whether the server was heard of, here or in the process that this store comes from: then a failure is an
-        # outage, which is waited for. Before, it may be a wrong address, which is an error at once.
+        # Whether the server has answered, in this process or the one that this store came from. Afterwards a failure is
+        # an outage, which is retried; before, it may be a wrong address, which is an error at once.
         self._reached = False
         self._open()
         protocol = self._fs.protocol
@@ -120,7 +120,7 @@ class RemoteStore(Store):
         """Run an action that makes a request.
 
         Raises:
-            DatasetError: The first request failed for a reason that waiting does not mend, or there is no such bucket.
+            DatasetError: The first request failed for a reason that retrying cannot fix, or the bucket does not exist.
         """
         try:
             result = action()
@@ -140,7 +140,7 @@ class RemoteStore(Store):
         return result
 
     def _all_options(self) -> dict[str, Any]:
-        """Return the options of the file system, those of fsspec's configuration included."""
+        """Return the options of the file system, including those of fsspec's configuration."""
         return {**fsspec.config.conf.get(self.url.partition("://")[0], {}), **self._own}
 
     def listing(self, folder: str = "") -> Listing:
@@ -162,12 +162,12 @@ class RemoteStore(Store):
         """List a folder once.
 
         Raises:
-            ListingError: The server answers, but not with a list.
+            ListingError: The server answers without a listing.
         """
         if self._protocols.isdisjoint(_LISTED_BY_LINKS):
             return list(self.fs.ls(path, detail=True, refresh=True))
         try:
-            # the slash is that of the folder's own page: without it many servers answer with a redirection
+            # without the slash at the end, many servers redirect to the folder's page
             rows = self.fs.ls(f"{path}/", detail=True, refresh=True)
         except Exception as error:
             status = 404 if isinstance(error, FileNotFoundError) else getattr(error, "status", 0)
@@ -179,7 +179,8 @@ class RemoteStore(Store):
         below = []
         for row in rows:
             name = row["name"].removeprefix(f"{path}/").removeprefix("./")
-            if name != row["name"] and re.fullmatch(r"[^/?#]+/?", name):  # not the links for sorting, nor to elsewhere
+            # skip links for sorting and links to other places
+            if name != row["name"] and re.fullmatch(r"[^/?#]+/?", name):
                 below.append({"name": f"{path}/{name}", "type": row["type"]})
         return below
 
@@ -190,7 +191,7 @@ class RemoteStore(Store):
                 return dict(self.fs.info(self._path(name)))
             except FileNotFoundError as error:
                 cause = behind_missing(error)
-                if isinstance(cause, PermissionError):  # what many servers say of a file that is not there
+                if isinstance(cause, PermissionError):  # many servers deny access to files that do not exist
                     raise error from None
                 if type(cause).__name__ == "TooManyRedirects":
                     raise DatasetError(f"{self}/{name}: its redirections have no end") from None
@@ -207,7 +208,7 @@ class RemoteStore(Store):
         return None if info["type"] == "directory" or info.get("size") is None else int(info["size"])
 
     def sizes(self, names: list[str]) -> list[int | None]:
-        """See :meth:`Store.sizes`. Several are asked for at a time."""
+        """See :meth:`Store.sizes`. Sends several requests at a time."""
         with ThreadPoolExecutor(min(self.requests, max(1, len(names)))) as pool:
             return list(pool.map(self.size, names))
 
@@ -318,7 +319,7 @@ class RemoteStore(Store):
 
 
 def _reopen(url: str, options: dict[str, Any], reached: bool) -> RemoteStore:
-    """Open a store that another process has opened, with what that one knows of the server."""
+    """Open a store that was sent from another process, and keep whether its server has answered there."""
     store = RemoteStore(url, options)
     store._reached = reached
     return store

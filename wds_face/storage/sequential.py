@@ -1,4 +1,4 @@
-"""A remote file that is read from front to end, in large pieces."""
+"""Read a remote file from front to end, in large pieces."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from wds_face.errors import DatasetError
 from wds_face.storage.fetch import Fetched
 
-#: Bytes of a request. Larger pieces make fewer requests and take more memory: two of them are held at a time.
+#: Bytes per request. Larger pieces mean fewer requests but more memory: two are held at a time.
 PIECE = 16 << 20
 
 _REPLACED = "{} was replaced while it was read: run the same command again"
 
 
 class SequentialFile(io.RawIOBase):
-    """Reads a remote file, fetching the next piece while this one is used.
+    """Reads a remote file, and fetches the next piece while the current one is used.
 
     Args:
         fetch: Returns the bytes from one offset to another, or to the end of the file.
         name: Name of the file, for messages.
 
     Raises:
-        FileNotFoundError: The file is not there.
-        DatasetError: The file cannot be read, or was replaced meanwhile. Raised by ``read`` too.
+        FileNotFoundError: The file does not exist.
+        DatasetError: The file cannot be read, or was replaced meanwhile. ``read`` raises it too.
     """
 
     def __init__(self, fetch: Callable[[int, int], Fetched], name: str) -> None:
@@ -43,7 +43,7 @@ class SequentialFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill some of a buffer. Returns the number of bytes, 0 at the end of the file."""
+        """Read into a buffer. Returns the number of bytes read, 0 at the end of the file."""
         if self._used == len(self._piece):
             if self._next is None:
                 return 0

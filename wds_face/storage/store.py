@@ -25,7 +25,7 @@ def open_store(url: str | os.PathLike[str], options: dict[str, Any] | None = Non
         options: what fsspec's file system takes (its ``storage_options``).
 
     Raises:
-        PathError: it can be read in two ways; see :func:`wds_face.location.is_url`.
+        PathError: *url* is ambiguous; see :func:`wds_face.location.is_url`.
         DatasetError: no file system is installed for the URL.
     """
     url = os.fsdecode(url)
@@ -42,7 +42,7 @@ def open_store(url: str | os.PathLike[str], options: dict[str, Any] | None = Non
 
 
 class Listing(NamedTuple):
-    """The entries of a folder, sorted names without a path."""
+    """Entries of a folder: sorted names, without a path."""
 
     files: list[str]
     folders: list[str]
@@ -62,7 +62,7 @@ class Store(ABC):
 
     @abstractmethod
     def listing(self, folder: str = "") -> Listing:
-        """List a folder below, empty if it is not there.
+        """List a subfolder. The listing is empty if the folder does not exist.
 
         Raises:
             ListingError: The server does not list folders.
@@ -81,7 +81,7 @@ class Store(ABC):
         """Bytes of a file, None if it is not there."""
 
     def sizes(self, names: list[str]) -> list[int | None]:
-        """Return :meth:`size` of each of several files."""
+        """Return the size in bytes of each file, None for those that do not exist."""
         return [self.size(name) for name in names]
 
     @abstractmethod
@@ -102,11 +102,11 @@ class Store(ABC):
 
     @abstractmethod
     def reader(self, name: str) -> io.BufferedReader:
-        """Open a file to read it from front to end: a server is asked for large pieces.
+        """Open a file to read it from front to end, from a server in large pieces.
 
         Raises:
-            FileNotFoundError: It is not there.
-            DatasetError: It cannot be read. Raised by ``read`` too.
+            FileNotFoundError: The file does not exist.
+            DatasetError: The file cannot be read. ``read`` raises it too.
         """
 
     @abstractmethod
@@ -135,13 +135,13 @@ class Store(ABC):
 
     @abstractmethod
     def check_writable(self) -> bool:
-        """Check that files can be written, and leave nothing behind.
+        """Check that files can be written, without leaving any behind.
 
         Returns:
-            False if that cannot be known without leaving something there.
+            False if it cannot be checked without leaving something behind.
 
         Raises:
-            DatasetError: They cannot be written.
+            DatasetError: Files cannot be written.
         """
 
     @abstractmethod

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 # Behind the other numbers, as trailing zeros would not count, and apart from what the plan draws from.
 _PURPOSE = 1000
 
-#: As webdataset has it: ``__key__``, ``__url__``, ``image`` (encoded, a view) and ``cls``, the label that is
-#: streamed.
+#: A sample as in webdataset: ``__key__``, ``__url__``, ``image`` (a view of the encoded bytes) and ``cls`` (the label
+#: that the stream yields).
 Sample = dict[str, Any]
 
 
@@ -75,8 +75,8 @@ class Batch:
 
     Attributes:
         entropy: seed, epoch and number of the batch: what all that is random about it comes from.
-        groups: :data:`~wds_face.stream.plan.GROUP` ``[p]``: the identities, by their rows in the index, also where
-            *min_images* leaves rows out: ``Index.open(url).identities[batch.groups["row"]]`` are theirs.
+        groups: :data:`~wds_face.stream.plan.GROUP` ``[p]``: the identities, by their rows in the index.
+            ``Index.open(url).identities[batch.groups["row"]]`` are their entries, even if *min_images* excludes rows.
         chosen: int64 ``[p, k]``: which of their images.
         images: uint8 ``[p * k, size, size, 3]``, RGB; or what a ``transform`` made of them, stacked.
         masks: of an occlusion: uint8 ``[p * k, size, size]`` or float32 ``[p * k, n, n]``; or as *transform* made them.

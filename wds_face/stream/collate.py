@@ -29,12 +29,12 @@ _MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch
 
 
 class Output(NamedTuple):
-    """How images and masks go out; see :class:`~wds_face.PKStream`.
+    """Format of the images and masks in a batch; see :class:`~wds_face.PKStream`.
 
     Attributes:
         dtype: ``"float"`` or ``"uint8"``.
         channels: ``"rgb"`` or ``"bgr"``.
-        memory_format: of images; masks have one channel, and so both.
+        memory_format: Memory format of the images. Masks have one channel, so both formats are the same for them.
     """
 
     dtype: str = "float"
@@ -43,7 +43,7 @@ class Output(NamedTuple):
 
 
 def memory_format_of(chosen: str | torch.memory_format) -> torch.memory_format:
-    """Return the memory format of a name, or the one that is given.
+    """Return the ``torch.memory_format`` for a name or a memory format.
 
     Raises:
         ValueError: *chosen* is neither contiguous nor channels last.
@@ -58,13 +58,13 @@ def memory_format_of(chosen: str | torch.memory_format) -> torch.memory_format:
 def finished(
     images: U8, masks: U8 | F32 | None, output: Output, space: Space | None = None
 ) -> tuple[Array, Array | None]:
-    """Turn what the transforms made, which is used up, into the arrays of a batch: [N, 3, H, W] and [N, 1, h, w].
+    """Turn what the transforms made into the arrays of a batch, [N, 3, H, W] and [N, 1, h, w]. Overwrites its input.
 
     Args:
         images: uint8 RGB [N, H, W, 3].
         masks: uint8 [N, H, W] of 0 and 255, or float32 [N, h, w].
-        output: How the arrays go out.
-        space: Memory of the arrays, new memory if None. *images* and *masks* may be its work area.
+        output: Format of the arrays.
+        space: Memory for the arrays; new memory if None. *images* and *masks* may be its work area.
     """
     images = np.ascontiguousarray(images)  # a custom stage may have left a view
     finish = _channels_last if output.memory_format == torch.channels_last else _contiguous
@@ -102,7 +102,7 @@ def _finished_masks(masks: Array, output: Output, out: Array | None) -> Array:
 
 
 def _moved(array: Array, out: Array | None) -> Array:
-    """Return *array* in the memory of *out*; it may lie there already."""
+    """Copy *array* to *out* unless it is already there. Returns *array* itself if *out* is None."""
     if out is None or (array.ctypes.data == out.ctypes.data and array.strides == out.strides):
         return array
     out[...] = array
@@ -116,7 +116,7 @@ def as_tensors(images: Array, labels: NDArray[np.int64], masks: Array | None) ->
 
 
 def laid_out(tensor: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
-    """Return a tensor in a memory format: itself if it has it. Only what has four dimensions can be channels last."""
+    """Return a tensor in a memory format, copied only if needed. Only 4-D tensors can be channels last."""
     return tensor.contiguous(memory_format=memory_format if tensor.ndim == 4 else torch.contiguous_format)
 
 
@@ -130,11 +130,11 @@ def compose(
     """The images of a batch, and their masks, as *transform* makes them of PIL images.
 
     Args:
-        batch: of samples.
-        transform: of a square PIL image of mode RGB.
-        channels: ``"rgb"`` or ``"bgr"``, the order in which *transform* is given them.
-        to_square: brings images to the size in which *transform* is given them.
-        replace: returns what comes in the place of an image that cannot be decoded, uint8 RGB.
+        batch: Batch of samples.
+        transform: Called with a square PIL image of mode RGB.
+        channels: Channel order of the images passed to *transform*, ``"rgb"`` or ``"bgr"``.
+        to_square: Brings images to the size that *transform* expects.
+        replace: Returns a replacement, uint8 RGB, for an image that cannot be decoded.
 
     Raises:
         TypeError: *transform* returned something else.

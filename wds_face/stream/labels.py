@@ -1,4 +1,4 @@
-"""The labels of a stream: those of the index, or 0 to n - 1 over the identities that are streamed."""
+"""Labels of a stream: those of the index, or 0 to n - 1 over the identities that are streamed."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Kind = Literal["compact", "index"]
 
 
 class Labels:
-    """What the labels of the index become.
+    """Map the labels of the index to those that a stream yields.
 
     Args:
         index: Index of the data set.
-        kept: bool [n], which rows of the index are streamed.
+        kept: bool [n], True for the rows of the index that are streamed.
         kind: ``"index"`` keeps the labels of the index; ``"compact"`` numbers the identities that are streamed from 0
-            to n - 1, in the order of their labels. None is ``"compact"`` where rows are left out.
+            to n - 1, in the order of their labels. None means ``"compact"`` if rows are left out.
 
     Attributes:
-        kind: ``"compact"`` or ``"index"``; ``"index"`` also where compact labels are the same.
-        num_classes: Labels are below it.
+        kind: ``"compact"`` or ``"index"``; always ``"index"`` if both give the same labels.
+        num_classes: Number of classes; every label is smaller.
 
     Raises:
         ValueError: *kind* is something else.
@@ -45,15 +45,15 @@ class Labels:
         self.kind: Kind = kind
         self.num_classes = everyone if kind == "index" else len(streamed)
         self._streamed = None if kind == "index" else streamed
-        self._index = replace(index, identities=index.identities[:0].copy())  # without its rows, to be pickled
+        self._index = replace(index, identities=index.identities[:0].copy())  # without its rows, which would be pickled
 
     def of(self, labels: Ints) -> Ints:
-        """Return what labels of the index become."""
+        """Return the labels that the stream yields for labels of the index."""
         return labels if self._streamed is None else np.searchsorted(self._streamed, labels)
 
     @cached_property
     def classes(self) -> list[str]:
-        """The original name of each label, read when first asked for.
+        """The original name of each label, read on first access.
 
         Raises:
             DatasetError: The names of the data set are missing or damaged.

@@ -36,22 +36,21 @@ class PKLoader(DataLoader[Any]):
     ``len`` is that of a whole epoch, also where one is resumed. An iteration begins with its first batch: an epoch that
     is set before that counts. Who says epochs to samplers only, as Lightning does, says them here too.
 
-    Of several iterations at a time the state is that of the one whose batch came last. An epoch that is set, or a state
-    that is loaded, while one is in progress counts for the next, and is the state until another batch comes.
+    With several iterations in progress, the state is that of the one that yielded last. Setting an epoch or loading a
+    state during an iteration takes effect in the next one, and is returned as the state until another batch is yielded.
 
-    An iteration raises :class:`~wds_face.TransferError` where a batch cannot be sent by its worker, or is missing at
+    An iteration raises :class:`~wds_face.TransferError` if a worker cannot send a batch, or if batches are missing at
     the end of the epoch.
 
-    ``Accelerator.prepare`` returns the loader itself, which then places batches on the accelerator's device. Loaders
-    that accelerate or Ray Train would make anew around the stream, or that take batches ahead, are refused when they
-    are iterated.
+    ``Accelerator.prepare`` returns the loader itself, which then places batches on the accelerator's device. Iterating
+    a loader that accelerate or Ray Train has rebuilt around the stream, or that fetches batches ahead, raises an error.
     """
 
-    #: Seconds of waiting for a batch of a worker, after each of which a warning says what is waited for.
+    #: Seconds to wait for a worker's batch between two warnings, which name the batch and the worker.
     wait_warning = 60.0
-    #: Accelerate leaves alone what is prepared already; it would shard the stream again.
+    #: Marks the loader as prepared, so that accelerate does not shard the stream again.
     _is_accelerate_prepared = True
-    #: ``Accelerator.save_state`` and ``load_state`` include the state of such a loader.
+    #: Makes ``Accelerator.save_state`` and ``load_state`` include the loader's state.
     use_stateful_dataloader = True
 
     _done = 0
@@ -61,7 +60,7 @@ class PKLoader(DataLoader[Any]):
     _slots: Slots | None = None
     #: How the epoch of the next iteration was chosen, if it was chosen since the last one began.
     _chosen: Literal["set", "loaded"] | None = None
-    #: What Lightning Fabric's count of iterations lacks to the epoch.
+    #: Epoch minus Lightning Fabric's count of iterations.
     _epoch_offset = 0
 
     def __init__(self, stream: PKStream, **options: Any) -> None:
@@ -87,7 +86,7 @@ class PKLoader(DataLoader[Any]):
 
     @property
     def num_classes(self) -> int:
-        """Labels are below it: the rows of a classifier's weight."""
+        """Number of classes, the rows of a classifier's weight; every label is smaller."""
         return self.stream.num_classes
 
     @property
@@ -101,10 +100,10 @@ class PKLoader(DataLoader[Any]):
         self._chosen = "set"
 
     def _count_iterations(self, iterations: int) -> None:
-        """Choose the epoch of an iteration of which only the number in this process is known.
+        """Choose the epoch of an iteration from the number of iterations in this process.
 
-        An epoch that was set or loaded since the last iteration stays, and those after it count on from there. A state
-        of the end of an epoch has nothing left of it: the next one begins.
+        An epoch that was set or loaded since the last iteration is kept, and later iterations count on from it. If the
+        loaded state is at the end of its epoch, the next epoch begins.
 
         Args:
             iterations: Number of iterations before this one.
@@ -117,7 +116,7 @@ class PKLoader(DataLoader[Any]):
         self._epoch_offset = self.stream.epoch - iterations
 
     def _batches_left(self) -> int:
-        """Return the number of batches that an iteration has for this rank if it begins now."""
+        """Return the number of batches that an iteration would yield on this rank if it began now."""
         return self.stream.batches_from(self.stream.state_dict(0)["batch"])
 
     def state_dict(self) -> dict[str, Any]:
@@ -149,7 +148,7 @@ class PKLoader(DataLoader[Any]):
         prepared = PreparedLoader(self, left) if is_prepared(self) else None
         if left == 0:
             _log.warning(
-                "%s: the state is of the end of epoch %d, of which no batch is left: set_epoch(%d) begins the next one",
+                "%s: the state is at the end of epoch %d, which has no batches left: call set_epoch(%d) for the next",
                 *(stream.store, begin.epoch, begin.epoch + 1),
             )
         try:
@@ -159,7 +158,7 @@ class PKLoader(DataLoader[Any]):
             stream.position.leave()
 
     def _iterate(self, begin: Begin, prepared: PreparedLoader | None) -> Iterator[Any]:
-        """Yield the batches of an iteration that begins at *begin*, count them, and log what it took."""
+        """Yield the batches of an iteration that begins at *begin*, count them, and log its statistics."""
         self._turns += 1
         turn = self._turns
         done = 0
@@ -176,8 +175,8 @@ class PKLoader(DataLoader[Any]):
             while True:
                 if turn != self._turns and self.persistent_workers:
                     raise RuntimeError(
-                        "with persistent_workers an iteration of this loader ends when another begins: take another "
-                        "loader of another PKStream, or persistent_workers=False"
+                        "with persistent_workers an iteration of this loader ends when another begins: use a second "
+                        "PKStream with a loader of its own, or persistent_workers=False"
                     )
                 ready = slots.waiting if slots else 0
                 if waiting is not None:
@@ -213,29 +212,32 @@ class PKLoader(DataLoader[Any]):
         self._choices = self.stream.position.choices
 
     def _check(self, begin: Begin, done: int, made: int) -> None:
-        """Raise an error where an iteration ended with fewer batches than are planned.
+        """Raise an error if an iteration ended with fewer batches than planned.
 
         Args:
             begin: Where the iteration began.
-            done: Batches that came.
-            made: Batches that workers counted.
+            done: Number of batches that arrived.
+            made: Number of batches that the workers counted.
+
+        Raises:
+            TransferError: Batches are missing.
         """
         planned = self.stream.planned(begin.start)
         if planned is None or done >= planned:
             return
         if made > done:
             reason = (
-                f"{made:,} were made, so they were lost on the way from a worker: see what workers have printed, and "
+                f"{made:,} were made, so some were lost on the way from a worker: check the output of the workers, and "
                 f"whether {SHARED_MEMORY} is large enough"
             )
         else:
-            reason = "no more were made: a custom stage must give a batch for each that it takes"
+            reason = "no more were made: a custom stage must yield one batch for each that it takes"
         raise TransferError(
             f"{self.stream.store}: epoch {begin.epoch} ended after {done:,} of {planned:,} batches; {reason}"
         )
 
     def _awaited(self, begin: Begin, done: int, batches: Any) -> str:
-        """Describe the batch that comes after *done* batches, and its worker."""
+        """Describe the batch after *done* batches, and the worker that makes it."""
         worker = done % self.num_workers
         processes = getattr(batches, "_workers", [])
         doing = ""
@@ -264,8 +266,8 @@ class PKLoader(DataLoader[Any]):
             stream.in_own_loader = False
 
     def _started(self) -> Iterator[Any]:
-        """Return torch's iteration; its workers have begun, or will."""
-        with torch.device("cpu"):  # torch draws a seed, on the default device
+        """Start and return torch's iteration."""
+        with torch.device("cpu"):  # torch draws a seed on the default device
             batches = super().__iter__()
         if self.num_workers:
             self.stream.position.started()

@@ -106,9 +106,9 @@ def meetings(batches: Iterable[Ints], near: Ints) -> Meetings:
 
 
 def _count_different(numbers: Ints) -> int:
-    """Return how many different numbers there are. Sorts *numbers*.
+    """Return the number of distinct values. Sorts *numbers* in place.
 
-    np.unique looks them up in a table, which takes ten times as long for millions.
+    np.unique uses a hash table, which takes ten times as long for millions of values.
     """
     numbers.sort()
     return int(np.count_nonzero(numbers[1:] != numbers[:-1])) + bool(len(numbers))

@@ -1,4 +1,4 @@
-"""A line in the log about images whose size is not that of the batches: once for each stream, not for each worker."""
+"""Log once per stream, not once per worker, that images differ in size from the batches."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _SQUASHED = (
 
 
 class OtherSizes:
-    """Logs what a stream does with images of other sizes.
+    """Logs how a stream handles images of other sizes.
 
     Args:
-        data_set: Its name, for the message.
+        data_set: Name of the data set, for the message.
         image_size: Width and height of the images in a batch.
         fit: See :func:`~wds_face.transforms.fit.fit_to_square`.
-        counters: Shared by the workers, which know from them whether it was logged.
+        counters: Counters that the workers share, which record whether the line was logged.
     """
 
     def __init__(self, data_set: str, image_size: int, fit: Fit, counters: Counters) -> None:
@@ -39,7 +39,7 @@ class OtherSizes:
         self._logged = False
 
     def log_recorded(self, sizes: Sizes | None) -> None:
-        """Log it from the sizes that the index records, before anything is read; nothing if it records none."""
+        """Log the line from the sizes in the index, before any image is read. Does nothing if it has none."""
         others = 0 if sizes is None else sizes.other_than(self.image_size)
         if sizes is None or not others:
             return
@@ -47,7 +47,7 @@ class OtherSizes:
         self._log(which, squashed=self.fit == "stretch" and sizes.not_square > 0)
 
     def __call__(self, height: int, width: int) -> None:
-        """Log it when an image of another size is met, unless it was logged."""
+        """Log the line for an image of another size, unless it was logged already."""
         if not self._logged:
             which = f"there are images that are not {self._target}, such as one of {width}x{height}"
             self._log(which, squashed=self.fit == "stretch" and height != width)

@@ -27,8 +27,8 @@ from wds_face.stream.lanes import epoch_length, groups_of
 
 Ints = NDArray[np.int64]
 
-#: One identity in one batch: its row, which of its groups, and whether it is there only to fill the batch. An
-#: :class:`Epoch` counts the rows that it plans; in a :class:`~wds_face.stream.Batch` it is the row of the index.
+#: One identity in one batch: its row, the number of its group, and whether it only fills the batch. An :class:`Epoch`
+#: counts the rows that it plans; in a :class:`~wds_face.stream.Batch` the row is that of the index.
 GROUP = np.dtype([("row", "<i8"), ("group", "<i4"), ("fill", "?")])
 
 # Of an epoch, at most, what is dealt over all of its batches.

@@ -15,7 +15,7 @@ _EPOCH, _START, _RANK, _WORLD = range(4)
 
 
 class Begin(NamedTuple):
-    """Where an iteration begins: the epoch, and its first batch over all ranks."""
+    """Where an iteration begins: the epoch, and the first batch, counted over all ranks."""
 
     epoch: int
     start: int
@@ -24,8 +24,8 @@ class Begin(NamedTuple):
 class Position:
     """Numbers in shared memory, so that workers that persist see them change.
 
-    What the next iteration runs is kept in the main process. It is shared when an iteration begins, and at once only
-    while none of a :class:`~wds_face.stream.PKLoader` is in progress: workers that have not begun yet must not see it
+    The main process keeps the beginning of the next iteration. It shares this when an iteration begins, or at once if
+    no iteration of a :class:`~wds_face.stream.PKLoader` is in progress: workers that have not begun yet must not see it
     change.
 
     Args:
@@ -46,11 +46,11 @@ class Position:
         self._shared = torch.tensor([0, 0, *ranks], device="cpu")
         self._shared.share_memory_()  # type: ignore[no-untyped-call]
         self._next = Begin(0, 0)  # of the main process
-        self.choices = 0  #: How often an epoch or a state was chosen.
+        self.choices = 0  #: Number of times that an epoch or a state was chosen.
         self._live = 0  # iterations of loaders in progress
-        self._own: Begin | None = None  # of the iteration that begins next in this process, before what is shared
-        self._begun: Begin | None = None  # of the iteration whose batch came last
-        self._done = 0  # batches of this process in it
+        self._own: Begin | None = None  # of the next iteration in this process; takes precedence over the shared one
+        self._begun: Begin | None = None  # of the iteration that yielded last
+        self._done = 0  # its batches in this process
 
     @property
     def ranks(self) -> tuple[int, int]:
@@ -81,7 +81,7 @@ class Position:
         self._shared[_EPOCH], self._shared[_START] = self._next
 
     def _upcoming(self) -> Begin:
-        """Return what the next iteration runs."""
+        """Return where the next iteration begins."""
         if get_worker_info() is None:
             return self._next
         return Begin(int(self._shared[_EPOCH]), int(self._shared[_START]))
@@ -92,7 +92,7 @@ class Position:
         return self._upcoming().epoch
 
     def set(self, epoch: int, start: int | None = None) -> None:
-        """Choose what the next iteration runs; without a *start*, another epoch begins at 0 and the same goes on."""
+        """Choose where the next iteration begins. Without *start*, a new epoch begins at 0, the same one continues."""
         if start is not None and get_worker_info() is not None:  # torchdata loads a state into each worker
             self._own = Begin(epoch, start)
             self._begun = None
@@ -108,9 +108,9 @@ class Position:
         self.choices += 1
 
     def take(self) -> Begin:
-        """Begin an iteration of a loader, in the main process; its start counts for this iteration only.
+        """Begin an iteration of a loader in the main process. A start within an epoch applies to this iteration only.
 
-        Workers that start now run it, whatever is chosen before they begin; see :meth:`started` and :meth:`leave`.
+        Workers that start now run this iteration, whatever is chosen meanwhile; see :meth:`started` and :meth:`leave`.
         """
         self._ask()
         self._share()
@@ -122,7 +122,7 @@ class Position:
         return begun
 
     def started(self) -> None:
-        """Note that the workers of the iteration that was taken have been started."""
+        """Note that the workers of the iteration begun by :meth:`take` have started."""
         self._own = None
 
     def leave(self) -> None:
@@ -132,7 +132,7 @@ class Position:
             self._share()
 
     def begin(self) -> Begin:
-        """Begin an iteration in this process; returns its epoch and first batch."""
+        """Begin an iteration in this process. Returns its epoch and first batch."""
         begun = self._own
         self._own = None
         if begun is None:
@@ -145,13 +145,13 @@ class Position:
         return begun
 
     def reach(self, begun: Begin, done: int) -> None:
-        """Note that the batch that came last is number *done*, from 1, of the iteration that began as *begun*."""
+        """Note that the last batch yielded was number *done*, from 1, of the iteration that began at *begun*."""
         self._begun = begun
         self._done = done
 
     @property
     def begun(self) -> Begin:
-        """What the iteration that began last in this process runs."""
+        """Where the last iteration in this process began."""
         return self._begun or self._upcoming()
 
     def next(self, done: int | None = None) -> Begin:

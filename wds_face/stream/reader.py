@@ -21,10 +21,10 @@ class Reader:
 
     Args:
         segments: where images are.
-        rows: identities that can be read, :data:`~wds_face.shards.index.IDENTITY` ``[n]``.
-        index_rows: int64 ``[n]``, ascending: the row of the index that each is, by which batches name it; None where
-            batches name them by their place in *rows*.
-        labels: int64 ``[n]``, the label of each; None for those of *rows*.
+        rows: Identities that can be read, :data:`~wds_face.shards.index.IDENTITY` ``[n]``.
+        index_rows: int64 ``[n]``, ascending: the row of each identity in the index, which batches refer to. If None,
+            batches refer to positions in *rows*.
+        labels: int64 ``[n]``, the label of each identity; None for those in *rows*.
     """
 
     def __init__(
@@ -41,17 +41,17 @@ class Reader:
         self._before = np.cumsum(rows["images"], dtype=np.int64) - rows["images"]
 
     def _places(self, batch: Batch) -> Ints:
-        """Return the places in the rows here of a batch's identities.
+        """Return the positions of a batch's identities in the reader's rows.
 
         Raises:
-            ValueError: One of them is not streamed.
+            ValueError: An identity is not streamed.
         """
         named = batch.groups["row"]
         places = np.searchsorted(self._index_rows, named).clip(max=len(self._index_rows) - 1)
         missing = named[self._index_rows[places] != named]
         if len(missing):
             raise ValueError(
-                f"a stage put row {missing[0]} of the index into a batch: it has none, or min_images leaves it out"
+                f"a stage put row {missing[0]} into a batch: the index does not have it, or min_images leaves it out"
             )
         return places
 

@@ -1,4 +1,4 @@
-"""What workers send that does not lie in slots: pickled where an error is raised, so that no batch is lost."""
+"""Pickle the batches of workers that are not in slots where an error can be raised, so that no batch is lost."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from torch.utils.data import get_worker_info
 from wds_face.errors import TransferError
 from wds_face.stream.slots import Sent
 
-#: Where torch puts the tensors of a batch that another process is to have.
-SHARED_MEMORY = "/dev/shm"  # noqa: S108 (it is only asked how large it is)
+#: Folder in which torch puts the tensors that it sends to another process.
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 (only its size is queried)
 
 
 class Sending:
-    """The collate function of a loader, whose workers pickle what it makes.
+    """Wraps the collate function of a loader so that workers pickle its result themselves.
 
-    torch pickles in a thread of the worker's queue instead, where an error is printed and the batch is lost.
+    torch pickles batches in a thread of the worker's queue instead, where an error is printed and the batch is lost.
 
     Args:
-        collate_fn: of the loader.
+        collate_fn: Collate function of the loader.
     """
 
     def __init__(self, collate_fn: Callable[[Any], Any]) -> None:
         self.collate_fn = collate_fn
 
     def __call__(self, batch: Any) -> Any:
-        """Return what the collate function makes of a batch, in a worker ready to be sent.
+        """Collate a batch; in a worker, make it ready to be sent.
 
         Raises:
-            TransferError: It cannot be sent.
+            TransferError: The batch cannot be sent.
         """
         made = self.collate_fn(batch)
         worker = get_worker_info()
@@ -48,7 +48,7 @@ class Sending:
 
 
 class _Pickled:
-    """A batch on its way, which unpickles as what it holds."""
+    """A pickled batch, which unpickles to the batch itself."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -58,24 +58,22 @@ class _Pickled:
 
 
 def _reason(error: Exception) -> str:
-    """Explain why a batch cannot be pickled, and what to do."""
+    """Explain why a batch cannot be pickled, and how to fix it."""
     number = getattr(error, "errno", None)
     if number == errno.ENOSPC or "shared memory" in str(error) or "No space left" in str(error):
         return (
             f"{error}; {SHARED_MEMORY} {_free(SHARED_MEMORY)}: give the container more (docker run --shm-size=1g), or "
-            "take fewer workers or a lower prefetch_factor"
+            "use fewer workers or a lower prefetch_factor"
         )
     if "requires_grad" in str(error):
-        return f"{error}; let what makes it end with .detach()"
-    return (
-        f"{type(error).__name__}: {error}; batches may only hold what can be pickled, tensors without a gradient best"
-    )
+        return f"{error}; call .detach() on it in the function that makes it"
+    return f"{type(error).__name__}: {error}; a batch may only hold what can be pickled, such as detached tensors"
 
 
 def _free(folder: str) -> str:
     try:
         found = os.statvfs(folder)
     except OSError as error:
-        return f"cannot be looked at ({error.strerror})"
+        return f"cannot be inspected ({error.strerror})"
     total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
     return f"has {free / 1e6:,.1f} MB free of {total / 1e6:,.1f} MB"

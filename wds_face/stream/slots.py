@@ -34,7 +34,7 @@ _slots: WeakValueDictionary[int, Slots] = WeakValueDictionary()
 
 
 class Part(NamedTuple):
-    """A tensor of a batch, as it goes out."""
+    """Shape, dtype and memory format of a tensor of a batch."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -51,7 +51,7 @@ class Part(NamedTuple):
         return -(-self.used // _LINE) * _LINE
 
     def tensor(self, memory: torch.Tensor) -> torch.Tensor:
-        """Return the tensor that lies in a uint8 tensor of :attr:`used` bytes."""
+        """View a uint8 tensor of :attr:`used` bytes as this tensor."""
         elements = memory.view(self.dtype)
         if self.memory_format != torch.channels_last:
             return elements.view(self.shape)
@@ -59,7 +59,7 @@ class Part(NamedTuple):
         return elements.view(count, height, width, channels).permute(0, 3, 1, 2)
 
     def new(self, count: int) -> torch.Tensor:
-        """Return a new tensor like it, for *count* images."""
+        """Return a new tensor of this kind for *count* images."""
         part = self._replace(shape=(count, *self.shape[1:]))
         return part.tensor(torch.empty(part.used, dtype=torch.uint8, device="cpu"))
 
@@ -154,12 +154,12 @@ def _give_back(states: NDArray[np.uint8], number: int, pid: int) -> None:
 class Space:
     """Where one batch is made, and from where it goes out.
 
-    Images are made as uint8 pixels, channels last, in the last bytes of the memory that they go out in, and become
-    what goes out in place.
+    Images are made as uint8 pixels, channels last, in the last bytes of the memory of the batch, and converted there
+    in place.
 
     Attributes:
-        images, masks: arrays [N, 3, H, W] and [N, 1, h, w] as they go out; there are no masks without an occlusion.
-        pixels, visible: work area of the transforms in the same memory, uint8 [N, H, W, 3] and [N, h, w].
+        images, masks: Arrays [N, 3, H, W] and [N, 1, h, w] of the batch; no masks without an occlusion.
+        pixels, visible: Work area of the transforms in the same memory, uint8 [N, H, W, 3] and [N, h, w].
     """
 
     def __init__(self, images: Array, masks: Array | None) -> None:
@@ -170,7 +170,7 @@ class Space:
         self.visible = None if masks is None else _last_bytes(masks).reshape(count, *masks.shape[2:])
 
     def fits(self, images: Array, masks: Array | None, masks_dtype: np.dtype[Any] | None) -> bool:
-        """Return whether a batch of *images* [N, H, W, 3] and *masks* [N, h, w] can go out in it, masks as a dtype."""
+        """Return whether *images* [N, H, W, 3] and *masks* [N, h, w] fit into this memory, masks as *masks_dtype*."""
         if images.shape != self.pixels.shape:
             return False
         if masks is None or self.masks is None or self.visible is None:

@@ -49,7 +49,7 @@ class Plan:
         segments: see :func:`~wds_face.stream.plan.cut_segments`.
         seed: of all choices, together with the epoch.
         position: where to begin, and which batches to take.
-        index_rows: int64, ascending: the row of the index that each row planned here is; None where all are planned.
+        index_rows: int64, ascending: the row in the index of each row planned here; None if all rows are planned.
         options: of :class:`~wds_face.stream.plan.Epoch`.
     """
 
@@ -103,7 +103,7 @@ class Read:
         buffer_bytes: of segments that are kept in memory.
         counters: where reads are counted.
         cache: folder and limit of the cache, if there is one.
-        index_rows: int64, ascending: the row of the index that each of *rows* is; None where batches name *rows*.
+        index_rows: int64, ascending: the row in the index of each of *rows*; None if batches refer to *rows* directly.
         labels: int64, the label of each of *rows*; None for those of the index.
     """
 
@@ -248,7 +248,7 @@ class Compose:
     Args:
         transform: returns a tensor, or a tensor and its mask.
         channels: ``"rgb"`` or ``"bgr"``, as it wants its images.
-        to_square: brings images to the size in which *transform* is given them.
+        to_square: Brings images to the size that *transform* expects.
         replacement: of images that cannot be decoded.
         counters: where time is counted, that of decoding with it.
     """
@@ -281,7 +281,7 @@ class Collate:
     What lies in a slot goes out as :class:`~wds_face.stream.slots.Sent`, of which torch's loader makes that.
 
     Args:
-        output: how images and masks go out.
+        output: Format of images and masks.
         counters: where batches are counted.
     """
 

@@ -86,18 +86,19 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
             RANK and WORLD_SIZE say when an iteration begins.
         output: ``"float"``, or ``"uint8"`` for images to be normalised on the device, with :func:`wds_face.normalize`.
         channels: ``"rgb"`` or ``"bgr"``, the order in which images go out; a *transform* is given them in this order.
-        memory_format: Memory format of the images: ``"contiguous"``, on which ``images.view(len(images), -1)`` works,
-            or ``"channels_last"``, for networks that were converted to it; ``torch.contiguous_format`` and
-            ``torch.channels_last`` mean the same. Values and shapes do not differ.
-        image_size: width and height of the images in a batch. Images of another size are brought to it before
-            anything else; a line in the log says how many there are and what is done.
-        fit: how: ``"stretch"`` each side to it, which changes the proportions of images that are not square; ``"crop"``
-            the centred square and resize that; or ``"pad"``: resize what is there to fit in, and fill the rest with
-            black. Occlusions are placed on the result. A state may be resumed with another *fit*.
+        memory_format: Memory format of the images: ``"contiguous"``, which supports ``images.view(len(images), -1)``,
+            or ``"channels_last"``, for networks converted to it; ``torch.contiguous_format`` and
+            ``torch.channels_last`` are accepted too. Values and shapes are the same.
+        image_size: Width and height of the images in a batch, in pixels. Images of other sizes are brought to it before
+            anything else; one log line states how many there are and how they are handled.
+        fit: How images are brought to *image_size*: ``"stretch"`` resizes width and height independently, which changes
+            the proportions of images that are not square; ``"crop"`` resizes the largest centred square; ``"pad"``
+            resizes the whole image to fit, and fills the rest with black. Occlusions are placed on the result. A state
+            may be resumed with another *fit*.
         on_error: ``"replace"`` an image that cannot be decoded by another of its identity, or ``"raise"``.
-        min_images: identities with fewer are left out.
-        labels: ``"index"``: the labels of the data set; ``"compact"``: 0 to n - 1 over the n identities that are
-            streamed, in the order of their labels. By default compact where *min_images* leaves identities out. See
+        min_images: Leave out identities with fewer images.
+        labels: ``"index"`` yields the labels of the data set; ``"compact"`` yields 0 to n - 1 for the n identities that
+            are streamed, in the order of their labels. Defaults to compact if *min_images* leaves identities out. See
             :attr:`num_classes` and :attr:`classes`.
         storage_options: of fsspec; see :class:`~wds_face.storage.remote.RemoteStore` for what else they may hold.
         cache_dir: a folder on a local disk, for what is fetched from a store that is not local. The workers and
@@ -110,7 +111,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         ValueError: an argument is out of its range, or *transform* comes with what it replaces.
     """
 
-    #: Whether a :class:`~wds_face.stream.PKLoader` is about to iterate the stream or to start workers that do.
+    #: Whether a :class:`~wds_face.stream.PKLoader` is about to iterate the stream, or to start workers that will.
     in_own_loader = False
 
     def __init__(
@@ -237,7 +238,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         return self.batches_from(0)
 
     def batches_from(self, batch: int) -> int:
-        """Return the number of batches that this rank has in an epoch from *batch*, counted over all ranks, on."""
+        """Return the number of this rank's batches in an epoch from *batch* on, which is counted over all ranks."""
         return ceil((self._batches - batch) / self.position.ranks[1])
 
     def slots(self, workers: int, each: int) -> Slots | None:
@@ -267,14 +268,14 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
 
     @property
     def _plain(self) -> bool:
-        """Whether what comes out are the batches of the plan, as the last of the stream's stages makes them."""
+        """Whether the stream yields exactly the planned batches, in the form that its own last stage gives them."""
         whole = self.repetitions == 1 and self.nsamples <= 0
         return isinstance(self.pipeline[-1], Collate) and type(self).__iter__ is PKStream.__iter__ and whole
 
     def planned(self, start: int) -> int | None:
-        """Return the batches of an iteration of this rank that begins at batch *start* of the epoch.
+        """Return the number of this rank's batches in an iteration that begins at batch *start* of the epoch.
 
-        None where a custom last stage decides how many there are.
+        Returns None if a custom last stage decides the number.
         """
         return self.batches_from(start) if self._plain else None
 
@@ -285,15 +286,15 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
 
     @property
     def num_classes(self) -> int:
-        """Labels are below it: the rows of a classifier's weight."""
+        """Number of classes, the rows of a classifier's weight; every label is smaller."""
         return self._labels.num_classes
 
     @property
     def classes(self) -> list[str]:
-        """The original name of each label. The file of names is read when this is first asked for.
+        """The original name of each label. The file of names is read on first access.
 
         Raises:
-            DatasetError: It is missing or damaged.
+            DatasetError: The file is missing or damaged.
         """
         return self._labels.classes
 
@@ -338,7 +339,7 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
         if not isinstance(state, dict) or state.get("format") != 1 or not {"epoch", "batch"} <= state.keys():
             raise ValueError("this is not the state of a PKStream")
         own = dict(self._same)
-        state = {"labels": "index", **state}  # states had no labels once
+        state = {"labels": "index", **state}  # older states have no labels
         if "readers" in state:
             worker = get_worker_info()
             own["readers"] = [self.position.ranks[1], worker.num_workers if worker else 1]
@@ -412,12 +413,12 @@ class PKStream(wds.DataPipeline):  # type: ignore[misc]
 
 
 def _cache_folder(cache_dir: str | os.PathLike[str]) -> str:
-    """Return the absolute path of a cache: workers may start in other folders."""
+    """Return the absolute path of a cache, as workers may start in another folder."""
     return str(local_path(cache_dir, "cache_dir").expanduser().absolute())
 
 
 def _check_transform(transform: object, replaced: Iterable[object]) -> None:
-    """Raise an error if a transform cannot be called, or comes with what it replaces."""
+    """Raise an error if a transform cannot be called, or is given together with the options that it replaces."""
     if not callable(transform):
         raise TypeError(f"transform must be a callable of a PIL image, not {transform!r}")
     if any(replaced):

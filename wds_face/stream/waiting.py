@@ -1,4 +1,4 @@
-"""A log line when the training loop waits for a batch for long."""
+"""Log a warning when the training loop waits long for a batch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _log = logging.getLogger("wds_face")
 
 
 class Waiting:
-    """Warns each time that another *seconds* of one wait have passed; a thread does it, until :meth:`close`.
+    """Logs a warning, from a thread, after every *seconds* of the same wait. Call :meth:`close` to end the thread.
 
     Args:
-        seconds: Time after which a wait is worth a warning.
-        describe: Called in the thread, returns what is waited for.
+        seconds: Seconds of a wait between two warnings.
+        describe: Called in the thread; returns a description of the wait.
     """
 
     def __init__(self, seconds: float, describe: Callable[[], str]) -> None:
@@ -31,7 +31,7 @@ class Waiting:
         self._since = time.monotonic()
 
     def end(self) -> None:
-        """Note that it is over."""
+        """Note that the wait is over."""
         self._since = None
 
     def close(self) -> None:
@@ -40,12 +40,12 @@ class Waiting:
         self._thread.join()
 
     def _watch(self) -> None:
-        warned: tuple[float | None, int] = None, 0  # which wait, and how often
+        warned: tuple[float | None, int] = None, 0  # start of the wait, and number of warnings
         rest = self._seconds
         while not self._closed.wait(rest):
             since = self._since
             if since is None:
-                rest = self._seconds  # no wait that begins later is long before that
+                rest = self._seconds  # a wait that begins later is not long until then
                 continue
             times = warned[1] if warned[0] == since else 0
             rest = since + (times + 1) * self._seconds - time.monotonic()

@@ -1,8 +1,8 @@
-"""What training frameworks do with a loader: shard again, count epochs, read ahead.
+"""Detect and handle training frameworks that shard a loader again, count its epochs or read ahead.
 
-A :class:`~wds_face.PKStream` gives every rank its own batches, so nothing may divide them again; and the state of a
-:class:`~wds_face.stream.PKLoader` counts the batches that it gave out, so nothing may take them early. Frameworks are
-never imported here: what is not imported yet has wrapped nothing.
+A :class:`~wds_face.PKStream` gives every rank its own batches, so nothing may shard them again; and the state of a
+:class:`~wds_face.stream.PKLoader` counts the batches that it has yielded, so nothing may fetch them early. Detection
+imports no framework: one that is not imported yet cannot have wrapped anything.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class PreparedLoader:
-    """Does for a loader what accelerate's own loaders do for theirs.
+    """Does the work of accelerate's own loaders for a :class:`~wds_face.stream.PKLoader`.
 
-    Batches move to the device of the ``Accelerator``, and gradient accumulation learns which batch is the last one of
-    the epoch. Unlike accelerate's loaders this one needs no batch ahead for that, since the plan knows the number.
+    Moves batches to the device of the ``Accelerator``, and tells gradient accumulation which batch is the last of the
+    epoch. Unlike accelerate's loaders it does not fetch a batch ahead for that, since the plan knows the number.
 
     Args:
         loader: The loader that iterates.
@@ -35,7 +35,7 @@ class PreparedLoader:
         state = import_module("accelerate.state")
 
         class Progress(mixin):  # type: ignore[misc]
-            """The loader in progress, as accelerate's ``GradientState`` wants it."""
+            """Represents the loader in accelerate's ``GradientState``."""
 
             gradient_state = state.GradientState()
             dataset = loader.dataset
@@ -55,22 +55,22 @@ class PreparedLoader:
         self._progress.end()
 
     def place(self, batch: Any) -> Any:
-        """Return the batch on the device of the ``Accelerator``, and note whether it is the last one."""
+        """Move a batch to the device of the ``Accelerator``, and note whether it is the last one."""
         self._left -= 1
         self._progress.end_of_dataloader = self._left == 0
         return self._send_to_device(batch, self._device, non_blocking=self._non_blocking)
 
 
 def is_prepared(loader: PKLoader) -> bool:
-    """Return whether ``Accelerator.prepare`` was given the loader: it sets this attribute on what it returns."""
+    """Return whether the loader went through ``Accelerator.prepare``, which sets this attribute on its result."""
     return "_is_accelerate_prepared" in vars(loader)
 
 
 def refuse_accelerate_wrapper(stream: PKStream) -> None:
-    """Raise if a loader of accelerate, made anew around the stream, is what iterates it.
+    """Raise an error if the stream is iterated by a loader that accelerate has built around it.
 
-    ``DataLoaderDispatcher`` reads on rank 0 only and deals out what that rank alone should have;
-    ``IterableDatasetShard`` keeps one of W of the batches of each rank; and ``SkipDataLoader`` knows no epoch.
+    ``DataLoaderDispatcher`` reads on rank 0 only and distributes batches that are meant for that rank alone;
+    ``IterableDatasetShard`` keeps one in W batches of each rank; ``SkipDataLoader`` does not know the epoch.
 
     Raises:
         WdsFaceError: The message names what to do instead.
@@ -86,8 +86,8 @@ def refuse_accelerate_wrapper(stream: PKStream) -> None:
         return
     if type(active).__name__ == "SkipDataLoader":
         raise WdsFaceError(
-            "accelerate's skip_first_batches starts the stream over in another epoch: resume by loader.load_state_dict "
-            "(with transformers: LoaderStateCallback and ignore_data_skip=True)"
+            "accelerate's skip_first_batches starts the stream over in another epoch: resume with "
+            "loader.load_state_dict (with transformers: LoaderStateCallback and ignore_data_skip=True)"
         )
     raise WdsFaceError(
         "accelerate would shard this stream again, which gives each rank its own batches already: give "
@@ -97,29 +97,29 @@ def refuse_accelerate_wrapper(stream: PKStream) -> None:
 
 
 def refuse_ray_wrapper() -> None:
-    """Raise if the generator that calls this is iterated by Ray Train's wrapper, which takes a batch ahead.
+    """Raise an error if the calling generator is iterated by Ray Train's wrapper, which fetches a batch ahead.
 
     Raises:
         WdsFaceError: The message names what to do instead.
     """
     if "ray.train" in sys.modules and _called_from("ray.train", depth=1):
         raise WdsFaceError(
-            "ray.train.torch.prepare_data_loader takes a batch ahead, so that a state would leave one out: call it "
-            "with move_to_device=False, and move batches to ray.train.torch.get_device()"
+            "ray.train.torch.prepare_data_loader fetches a batch ahead, so that a resumed run would skip one: call "
+            "it with move_to_device=False, and move batches to ray.train.torch.get_device()"
         )
 
 
 def announced_by_fabric() -> bool:
-    """Return whether the epoch that the caller was just told is Lightning Fabric's.
+    """Return whether the epoch that the caller has just received comes from Lightning Fabric.
 
-    Fabric and Lightning's Trainer tell samplers by the same function. The Trainer's number is its epoch; that of Fabric
-    is how many times its wrapper was iterated in this process.
+    Fabric and Lightning's Trainer call samplers through the same function. The Trainer passes its epoch; Fabric passes
+    the number of times that its wrapper was iterated in this process.
     """
     return _called_from("lightning.fabric.wrappers", depth=2) or _called_from("lightning_fabric.wrappers", depth=2)
 
 
 def _called_from(package: str, depth: int) -> bool:
-    """Return whether one of *depth* callers of the caller's caller is code of *package*."""
+    """Return whether one of the *depth* frames above the caller's caller runs code of *package*."""
     frame = currentframe()
     for _ in range(2):
         frame = frame and frame.f_back
