@@ -35,7 +35,7 @@ class Report:
 
     Attributes:
         index: of the finished data set.
-        skipped: What was left out, why, and of which kind; also in ``skipped.tsv`` next to the index.
+        skipped: Items left out, with reason and kind; also in ``skipped.tsv`` next to the index.
         notes: what else the user should know.
         written: shards that this run wrote; the others had been finished before.
     """
@@ -66,9 +66,9 @@ def convert(
     depend on ``workers`` or ``executor``. Called again on a finished data set, it does nothing.
 
     Nothing is published from a source with a damaged container (a shard or record file that is cut off, an ``.idx``
-    that does not fit, a Git LFS pointer), nor from one with too many images that cannot be read. Shards that were
-    written until then stay, so that a call with a higher limit goes on from there. The same holds when a finished data
-    set is converted again.
+    that does not fit, a Git LFS pointer), nor from one with too many unreadable images. Shards already written
+    are kept, so that a call with a higher limit resumes from there. The same checks apply when a finished data set is
+    converted again.
 
     Args:
         source: where the faces are.
@@ -79,10 +79,10 @@ def convert(
             :func:`wds_face.engines.open_engine`. Its workers must reach the source and ``dest`` under these paths.
         overwrite: replace what ``dest`` holds under this name.
         strict: raise where something has to be left out, except identities with too few images.
-        salvage: Take what can still be read of damaged containers, and list the rest in ``skipped.tsv``.
-        max_skipped: Unreadable images that are left out and listed; with more of them nothing is published. A float
-            between 0 and 1 is a share of all images, an int a number of images, a string such as ``"1%"`` or ``"20"``
-            either.
+        salvage: Keep what can still be read from damaged containers, and list the rest in ``skipped.tsv``.
+        max_skipped: Limit of unreadable images, which are left out and listed; above it nothing is published. A float
+            between 0 and 1 is a share of all images, an int is a number of images, and a string such as ``"1%"`` or
+            ``"20"`` is either.
         progress: show a bar if the terminal is one.
         storage_options: of fsspec, for ``dest``.
 
@@ -137,7 +137,7 @@ class _Runner:
         while True:
             with bar("writing", total, progress) as shown:
                 results, poor = self._round(shown)
-            # Judged when all is known, so that the verdict does not depend on which worker was first.
+            # Check once all results are known, so that the outcome does not depend on the order of the workers.
             self.plan.check(self.policy, self.left_out())
             if not poor:
                 return results
@@ -148,7 +148,7 @@ class _Runner:
             self.workspace.save_lost(self.plan.digest, self.lost, self.skipped)
 
     def left_out(self) -> list[Skipped]:
-        """Return all that was left out so far, sorted: by the scan, in reading, and identities with too few images."""
+        """Return all entries left out so far, sorted: by the scan, while reading, and for too few images."""
         positions = self.plan.kept[sorted(self.lost)].tolist()
         names = [self.plan.inventory.names[position] for position in positions]
         lost = {too_few_images(name, self.plan.options.min_images) for name in names}

@@ -1,4 +1,4 @@
-"""Checks of a destination before any work is done, for a conversion and for its dry run alike."""
+"""Check a destination before any work is done, for a conversion and its dry run alike."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from wds_face.units import size
 def check_apart(source: Source, origin: Store, store: Store) -> None:
     """Check that a destination does not lie within its source.
 
-    It would be read as part of it the next time, or overwrite it.
+    Otherwise the next conversion would read it as part of the source, or it would overwrite the source.
 
     Raises:
-        DatasetError: It does.
+        DatasetError: The destination lies within the source.
     """
     if store.local is None or origin.local is None:
         inner = store.url.rstrip("/")
@@ -36,13 +36,13 @@ def check_apart(source: Source, origin: Store, store: Store) -> None:
 
 
 def check_writable(store: Store, *, overwrite: bool) -> bool:
-    """Check that a destination can be written, if anything is to be written there.
+    """Check that a destination can be written, unless it is finished already.
 
     Returns:
-        False where that cannot be known without leaving something there.
+        False if only writing to it would tell.
 
     Raises:
-        DatasetError: It cannot be written.
+        DatasetError: The destination cannot be written.
     """
     if not overwrite and store.size(MANIFEST) is not None:
         return True  # it is finished, or it is another data set, which is an error
@@ -53,7 +53,7 @@ def is_finished(store: Store, plan: Plan) -> bool:
     """Return whether a destination holds the finished data set of a plan.
 
     Raises:
-        DatasetError: It holds another data set.
+        DatasetError: The destination holds another data set.
     """
     if store.size(MANIFEST) is None:
         return False
@@ -67,15 +67,15 @@ def is_finished(store: Store, plan: Plan) -> bool:
 
 
 def check_room(store: Store, plan: Plan, workspace: Workspace) -> None:
-    """Check that the images of a plan fit on a local disk, together with the shards that are there already.
+    """Check that a local disk has room for the images of a plan, counting the space of shards already written.
 
     Raises:
-        DatasetError: They do not.
+        DatasetError: The disk has too little room.
     """
     if store.local is None:
         return
     disk = shutil.disk_usage(nearest_folder(store.local))
-    if not disk.total:  # some network file systems do not tell
+    if not disk.total:  # some network file systems do not report their size
         return
     there = sum(store.size(name) or 0 for name in workspace.shards(store.names()))
     needed = int(plan.inventory.nbytes[plan.kept].sum())

@@ -1,4 +1,4 @@
-"""What a conversion would do, without writing anything."""
+"""Determine what a conversion would do, without writing anything."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from wds_face.storage import open_store
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a conversion would do.
+    """Result of a dry run.
 
     Attributes:
-        plan: Which identities go where.
-        finished: Whether the destination holds this very data set already.
-        checked: Whether the destination was found to be writable; False where only writing would tell.
+        plan: Shard of each identity.
+        finished: Whether the destination already holds this data set.
+        checked: Whether the destination was found to be writable; False if only writing would tell.
     """
 
     plan: Plan
@@ -41,7 +41,7 @@ def dry_run(
     progress: bool = False,
     storage_options: dict[str, Any] | None = None,
 ) -> DryRun:
-    """Plan a conversion and make its checks. The arguments are those of :func:`wds_face.convert`.
+    """Plan a conversion and run its checks. The arguments are those of :func:`wds_face.convert`.
 
     Raises:
         SourceError: The source cannot be read.

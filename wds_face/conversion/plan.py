@@ -61,7 +61,7 @@ class Plan:
 
     Attributes:
         kind: of the source.
-        source: Path or URL of the source, without secrets.
+        source: Path or URL of the source, without credentials.
         inventory: what the source holds.
         kept: positions in the inventory of the identities with enough images, ``[n]``.
         shards: for each shard the identities in it, as positions in ``kept``.
@@ -78,7 +78,7 @@ class Plan:
     digest: str
 
     def check(self, policy: SkipPolicy, skipped: Iterable[Skipped]) -> None:
-        """Refuse what may not be left out of this plan.
+        """Check that the policy allows leaving out the skipped entries.
 
         Raises:
             SourceError: See :meth:`SkipPolicy.check`.
@@ -88,7 +88,7 @@ class Plan:
         policy.check(skipped, items, self.source, self.inventory.remedy)
 
     def left_out(self) -> list[Skipped]:
-        """Return what is known to be left out before images are read, sorted."""
+        """Return the entries that are known to be left out before images are read, sorted."""
         few = np.flatnonzero(self.inventory.images < self.options.min_images).tolist()
         identities = {too_few_images(self.inventory.names[position], self.options.min_images) for position in few}
         return sorted({*self.inventory.skipped, *identities})

@@ -1,4 +1,4 @@
-"""Whether a conversion may go on without what it cannot read."""
+"""Decide whether a conversion may leave out what it cannot read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from wds_face.conversion.skipped import frequent_reasons, is_too_few
 from wds_face.errors import SourceError, WdsFaceError
 from wds_face.sources.source import Skipped
 
-#: Share of the images that may be unreadable. Public face sets have a few such images in a million; one in a hundred
-#: speaks for a copy that broke off or a wrong folder.
+#: Default share of images that may be unreadable. Public face sets have a few such images per million; one in 100
+#: points to an incomplete copy or the wrong folder.
 DEFAULT_MAX_SKIPPED = 0.01
 
-_EXAMPLES = 3  # damaged containers that an error names
+_EXAMPLES = 3  # number of damaged containers that an error names
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class SkipPolicy:
     Attributes:
         strict: Refuse anything in the source that would be left out, whatever its kind.
         salvage: Take what can still be read of damaged containers.
-        max_skipped: Items that may be left out: an int is a number of items, a float between 0 and 1 a share of all
+        max_skipped: Limit of unreadable items: an int is a number of items, a float between 0 and 1 is a share of all
             items, a string is read by :func:`parse_max_skipped`.
 
     Raises:
-        WdsFaceError: ``max_skipped`` is none of these, or both ``strict`` and ``salvage`` are set.
+        WdsFaceError: ``max_skipped`` is not a valid limit, or both ``strict`` and ``salvage`` are set.
     """
 
     strict: bool = False
@@ -47,7 +47,7 @@ class SkipPolicy:
         object.__setattr__(self, "max_skipped", parse_max_skipped(self.max_skipped))
 
     def refuse_any(self, skipped: Iterable[Skipped]) -> None:
-        """Refuse the first thing that a strict conversion would leave out.
+        """Raise an error about the first entry that a strict conversion would leave out.
 
         Raises:
             SourceError: ``strict`` is set, and something other than an identity with too few images is left out.
@@ -60,13 +60,13 @@ class SkipPolicy:
             raise SourceError(f"strict: {left_out[0].item}: {left_out[0].reason}{more}")
 
     def check(self, skipped: Iterable[Skipped], items: int, source: str, remedy: str = "") -> None:
-        """Refuse what may not be left out.
+        """Raise an error if any of the entries may not be left out.
 
         Args:
             skipped: Everything that would be left out.
-            items: Number of all items, readable or not, of which ``max_skipped`` is a share.
+            items: Number of all items, readable or not; ``max_skipped`` may be a share of it.
             source: Name of the source, for the message.
-            remedy: What else helps against damaged containers than to replace them, for the message.
+            remedy: Remedy for damaged containers other than replacing them, for the message.
 
         Raises:
             SourceError: A container is damaged and ``salvage`` is not set, or too many items are unreadable.
@@ -91,7 +91,7 @@ class SkipPolicy:
             )
 
     def allowed(self, items: int) -> int:
-        """Return how many of so many items may be unreadable."""
+        """Return how many of *items* may be unreadable."""
         assert not isinstance(self.max_skipped, str)
         if isinstance(self.max_skipped, int):
             return self.max_skipped
@@ -104,16 +104,16 @@ class SkipPolicy:
 
 
 def parse_max_skipped(value: int | float | str) -> int | float:
-    """Read a limit of unreadable items.
+    """Parse a limit of unreadable items.
 
     Args:
-        value: ``"1%"`` or ``"0.01"``: a share. ``"20"``: a number of items. A Python float is a share, an int a number.
+        value: ``"1%"`` or ``"0.01"`` for a share, ``"20"`` for a number of items. A float is a share, an int a number.
 
     Returns:
         A float between 0 and 1 for a share, an int for a number.
 
     Raises:
-        WdsFaceError: It is none of these.
+        WdsFaceError: *value* is neither.
     """
     limit: int | float | None = None
     if isinstance(value, str):

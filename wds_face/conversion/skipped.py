@@ -1,4 +1,4 @@
-"""``skipped.tsv``: the list of what a conversion left out, and how it is put into words."""
+"""Write, read and summarize ``skipped.tsv``, the list of what a conversion left out."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import get_args
 from wds_face.shards.classes import fields, table
 from wds_face.sources.source import Skipped, SkippedKind
 
-#: Name of the list in a data set. Its lines are item, reason and kind.
+#: Name of the list in a data set. Each line holds item, reason and kind.
 SKIPPED = "skipped.tsv"
 
 _TOO_FEW = "identity with fewer than"
 _KINDS: tuple[SkippedKind, ...] = get_args(SkippedKind)
-_EXAMPLES = 2  # items that an error names for each reason
-_REASONS = 3  # reasons that an error names
+_EXAMPLES = 2  # number of items that an error names for each reason
+_REASONS = 3  # number of reasons that an error names
 
 
 def too_few_images(identity: str, least: int) -> Skipped:
-    """Return the entry of an identity that has fewer good images than are asked for."""
+    """Return the entry of an identity with fewer than *least* good images."""
     return Skipped(identity, f"{_TOO_FEW} {least} good images", "other")
 
 
 def is_too_few(skipped: Skipped) -> bool:
-    """Return True if this is an identity that was left out for having too few images."""
+    """Return whether an entry is an identity with too few images."""
     return skipped.reason.startswith(_TOO_FEW)
 
 
@@ -37,8 +37,8 @@ def write_skipped(skipped: Iterable[Skipped]) -> bytes:
 def read_skipped(data: bytes) -> list[Skipped]:
     """Read ``skipped.tsv``.
 
-    Files of earlier versions have no third column. Their lines count as items, except for identities with too few
-    images, which are recognised by the reason.
+    Files of earlier versions have no kind. Their lines count as items, except for identities with too few images, which
+    are recognized by their reason.
     """
     return [_entry(line) for line in fields(data)]
 
@@ -52,13 +52,13 @@ def _entry(line: list[str]) -> Skipped:
 
 
 def count_kinds(skipped: Iterable[Skipped]) -> dict[str, int]:
-    """Count entries by kind; every kind is there, also with 0."""
+    """Count entries by kind, including kinds with none."""
     counts = Counter(entry.kind for entry in skipped)
     return {kind: counts[kind] for kind in _KINDS}
 
 
 def describe(skipped: Sequence[Skipped]) -> str:
-    """Put counts into words: ``1 image that cannot be read and 12 other files``; an empty string for nothing."""
+    """Summarize entries: ``1 image that cannot be read and 12 other files``; an empty string for none."""
     counts = count_kinds(skipped)
     identities = sum(is_too_few(entry) for entry in skipped)
     phrases = [
@@ -74,7 +74,7 @@ def describe(skipped: Sequence[Skipped]) -> str:
 def frequent_reasons(skipped: Iterable[Skipped]) -> str:
     """Name the most frequent reasons with examples: ``7 × truncated JPEG (a/1.jpg, …), 3 × empty (b/1.jpg)``.
 
-    Details in brackets and numbers do not make a reason another one.
+    Reasons that differ only in numbers or in details in parentheses count as one.
     """
     groups: dict[str, list[Skipped]] = {}
     for entry in sorted(skipped):

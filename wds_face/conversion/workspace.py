@@ -23,7 +23,7 @@ _BEGUN = f"{_FOLDER}/begun.json"
 _TABLES = (IDENTITIES, CLASSES, CHECKSUMS, SKIPPED)
 _LOST = f"{_FOLDER}/lost.json"
 
-# Seconds to wait for the lock: workers that were forked from a killed conversion end within a fraction of one.
+# Seconds to wait for the lock: forked workers of a killed conversion end, and release it, within a fraction of this.
 _LOCK_TIMEOUT = 1.0
 
 
@@ -66,10 +66,10 @@ class Workspace:
         store.put(_BEGUN, json.dumps({"name": self.name, "plan": plan}).encode())
 
     def check(self, plan: str, *, overwrite: bool) -> None:
-        """Check that nothing of anybody else's would be overwritten; see :meth:`begin`.
+        """Check that no unrelated data would be overwritten; see :meth:`begin`.
 
         Raises:
-            DatasetError: The destination holds something that no unfinished conversion of this name explains.
+            DatasetError: The destination holds something that is not from an unfinished conversion of this name.
         """
         store = self.store
         begun = self._begun()

@@ -65,7 +65,7 @@ class ShardTask:
 class ShardResult:
     """What came of a task.
 
-    ``images`` counts the good images of each identity, none included, and ``sizes`` those of each width and height.
+    ``images`` counts the good images of each identity, including zero, and ``sizes`` the good images of each size.
     """
 
     shard: Shard
@@ -110,7 +110,7 @@ def write_shard(task: ShardTask) -> ShardResult:
 
 
 def _unreadable(item: str, reason: str) -> Skipped:
-    """Return the entry of an image that cannot be read. One that was not downloaded may be one of many."""
+    """Return the entry of an unreadable image; a Git LFS pointer, rarely the only one, counts as a container."""
     return Skipped(item, reason, "container" if reason == git_lfs.REASON else "item")
 
 

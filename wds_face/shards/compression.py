@@ -1,4 +1,4 @@
-"""How a shard is compressed, by its content, and its bytes without the compression."""
+"""Detect how a shard is compressed from its content, and decompress it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from wds_face import git_lfs
 from wds_face.errors import SourceError, TarError
 from wds_face.shards.names import Compression
 
-#: Bytes of the front of a file that tell what it is.
+#: Number of bytes at the start of a file that are needed to recognize its format.
 HEAD = 512
 
-# Bytes that are decompressed at a time.
+# Number of bytes that are decompressed at a time.
 _CHUNK = 1 << 20
-# Bytes of memory that a file may ask the decompressor of xz for; `xz -9` asks for 65 MiB.
+# Memory limit of the xz decompressor, in bytes; files made by `xz -9` need 65 MiB. Files that need more are refused.
 _XZ_MEMORY = 512 << 20
 
 _MAGICS: tuple[tuple[bytes, Compression], ...] = (
@@ -28,7 +28,7 @@ _MAGICS: tuple[tuple[bytes, Compression], ...] = (
     (b"\xfd7zXZ\0", "xz"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
 )
-# What else is found under the names of shards, and what to do about it.
+# Other formats that are found under the names of shards, and what to do about each.
 _OTHERS = (
     (git_lfs.POINTER, f"is {git_lfs.REASON}"),
     (b"\x04\x22\x4d\x18", "is compressed by lz4, which is not read: decompress it first"),
@@ -46,13 +46,13 @@ _OTHERS = (
 
 
 def recognize(head: bytes) -> Compression:
-    """Return how a shard is compressed, "" for a plain tar or what cannot be told.
+    """Return how a shard is compressed, "" for a plain tar or an unknown format.
 
     Args:
         head: The first :data:`HEAD` bytes of the file, or all of a shorter one.
 
     Raises:
-        TarError: It is something else. The message says what, and the remedy.
+        TarError: The file has another known format. The message names it and the remedy.
     """
     for magic, compression in _MAGICS:
         if head.startswith(magic):
@@ -65,15 +65,15 @@ def recognize(head: bytes) -> Compression:
 
 
 def looks_like_tar(head: bytes) -> bool:
-    """Return whether the first :data:`HEAD` bytes of a file are the header of a tar of today's kinds."""
+    """Return whether the first :data:`HEAD` bytes of a file are the header of a POSIX or GNU tar."""
     return head[257:262] == b"ustar"
 
 
 def require(compression: Compression | None) -> None:
-    """Check that a compression can be read here.
+    """Check that the package for a compression is installed.
 
     Raises:
-        SourceError: Its package is not installed.
+        SourceError: It is not.
     """
     if compression == "zstd":
         _zstd()
@@ -99,7 +99,7 @@ def decompressed(file: io.BufferedReader, compression: Compression) -> Iterator[
 
 
 def _streams(file: io.BufferedReader, make: Callable[[], Any]) -> Iterator[bytes]:
-    """Yield the content of compressed streams that stand one behind the other."""
+    """Yield the content of concatenated compressed streams."""
     data = file.read(_CHUNK)
     while data:
         stream = make()
@@ -110,7 +110,7 @@ def _streams(file: io.BufferedReader, make: Callable[[], Any]) -> Iterator[bytes
                     raise EOFError("the end is missing")
             try:
                 piece = stream.decompress(data, _CHUNK)
-            except OSError as error:  # of bz2, which reads no file here
+            except OSError as error:  # bz2 raises it for damaged data; no file is read here
                 raise EOFError(error) from None
             data = b""
             if piece:

@@ -1,4 +1,4 @@
-"""Copies of shards as plain tars on a local disk: decompressed, and fetched from servers in large pieces."""
+"""Copy shards to a local disk as plain tars: decompress them, and fetch remote ones in large pieces."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from wds_face.storage import Store
 from wds_face.storage.local import LocalStore
 from wds_face.units import size
 
-#: Name of the file that holds the limit of the folder in bytes, and of the lock for counting what it holds.
+#: Name of the file that holds the size limit of the folder in bytes, and of the lock for measuring its size.
 LIMIT = "limit"
 SIZE_LOCK = "size.lock"
 
-# Bytes that a file is allowed to grow by at a time. The limit is checked once for each.
+# Number of bytes that a file may grow by before the size limit is checked again.
 _STEP = 16 << 20
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Copies:
-    """The copies in one folder, which all processes of a machine share.
+    """Copies of shards in one folder, which all processes of a machine share.
 
-    A copy is written under another name and renamed when it is whole, so that nobody reads what a killed process has
-    left. One process makes it, and others wait.
+    A copy is written under a temporary name and renamed when it is complete, so that a partial copy of a killed process
+    is never read. One process makes a copy while the others wait.
 
     Args:
         folder: The folder, with the file :data:`LIMIT`.
@@ -43,16 +43,16 @@ class Copies:
         self._whole: set[str] = set()
 
     def require(self, nbytes: int, what: str) -> None:
-        """Check that so many bytes may be taken.
+        """Check that *nbytes* fit into the size limit.
 
         Raises:
-            SourceError: They are more than the limit.
+            SourceError: They do not.
         """
         if nbytes > self.limit:
             raise SourceError(self._no_room(f"{what}: {size(nbytes)} have to be copied to a local disk, but"))
 
     def view(self, store: Store, name: str, stamp: str) -> tuple[memoryview, str]:
-        """Map the copy of a shard, and make it first if there is none.
+        """Map the copy of a shard into memory. Make the copy first if there is none.
 
         Args:
             store: Where the shard is.
@@ -60,13 +60,13 @@ class Copies:
             stamp: Its version, see :meth:`wds_face.storage.Store.stamp`.
 
         Returns:
-            The bytes of the tar, and what is wrong with the compressed file, "" if nothing is. What stands before the
-            damage is there.
+            The bytes of the tar, and a description of the damage to the compressed file, "" if there is none. The bytes
+            of a damaged file end where the damage begins.
 
         Raises:
-            FileNotFoundError: It is not there.
-            TarError: It is not a shard.
-            SourceError: There is no room, or a package is missing.
+            FileNotFoundError: The shard does not exist.
+            TarError: The file is not a shard.
+            SourceError: The spool is full, or the package for the compression is missing.
             DatasetError: The server cannot be read.
         """
         key = self._made(store, name, stamp, wait=True)
@@ -76,15 +76,15 @@ class Copies:
     def ranges(
         self, store: Store, names: list[str], stamps: list[str], starts: list[int], ends: list[int]
     ) -> list[bytes | Exception]:
-        """Read byte ranges of shards without their compression. An error takes the place of a range that failed.
+        """Read byte ranges of decompressed shards. An exception takes the place of each range that could not be read.
 
         Raises:
-            SourceError: There is no room, or a shard was replaced since it was scanned.
+            SourceError: The spool is full, or a shard was replaced since it was scanned.
             DatasetError: The server cannot be read.
         """
         keys: dict[str, str | Exception] = {}
         missing = dict(zip(names, stamps, strict=True))
-        for wait in (False, True):  # first those that no other process is busy with
+        for wait in (False, True):  # first the shards that no other process is copying
             for name, stamp in list(missing.items()):
                 try:
                     self._same(store, name, stamp)
@@ -102,16 +102,16 @@ class Copies:
         return found
 
     def _same(self, store: Store, name: str, stamp: str) -> None:
-        """Check that a shard without a copy is what was scanned, perhaps on another machine."""
+        """Check that a shard without a copy has not changed since it was scanned, perhaps on another machine."""
         key = _key(store, name, stamp)
         if key not in self._whole and not (self.folder / key).exists() and store.stamp(name) != stamp:
             raise SourceError(f"{store}/{name} was replaced while it was converted: run the same command again")
 
     def _made(self, store: Store, name: str, stamp: str, wait: bool) -> str:
-        """Return the name of a copy, made if need be.
+        """Return the name of the copy of a shard, making the copy if necessary.
 
         Raises:
-            Timeout: Another process is making it, and *wait* is False.
+            Timeout: Another process is making the copy, and *wait* is False.
         """
         key = _key(store, name, stamp)
         if key not in self._whole:
@@ -148,7 +148,7 @@ class Copies:
             part.unlink(missing_ok=True)
 
     def _grow(self, file: BinaryIO, nbytes: int, what: str) -> int:
-        """Reserve room for a file up to *nbytes* and a step more. Returns the bytes that it may have."""
+        """Grow a file to *nbytes* plus one step, within the limit. Returns its new size."""
         with FileLock(self.folder / SIZE_LOCK):
             file.flush()
             own = os.fstat(file.fileno()).st_size

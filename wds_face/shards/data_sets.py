@@ -1,4 +1,4 @@
-"""Refuses shards of several data sets whose labels collide: label 3 of one is not label 3 of the other."""
+"""Refuse shards of several data sets whose labels collide: label 3 of one is not label 3 of the other."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ _REMEDY = "labels of different data sets are different people; convert each data
 
 
 class DataSets:
-    """Tells data sets apart by what their shards, and the ``index.json`` beside them, say.
+    """Tells data sets apart by their keys and by the ``index.json`` next to their shards.
 
-    wds_face writes the first image of an identity under one key, into one shard. Two shards with that key are of
-    different data sets, and so are shards that the ``index.json`` beside them lists and all others.
+    wds_face writes the first image of an identity under one fixed key, into one shard. Two shards with that key
+    therefore belong to different data sets. So do a shard that an ``index.json`` lists and any shard that it
+    does not list.
 
     Args:
         store: Where the shards are.
-        label_from: The label rule that they are read by.
+        label_from: Label rule that the shards are read with.
     """
 
     def __init__(self, store: Store, label_from: str) -> None:
@@ -37,7 +38,7 @@ class DataSets:
         """Add the labels of a shard.
 
         Raises:
-            SourceError: a shard of another data set has one of them; both shards and the label are named.
+            SourceError: A shard of another data set has one of these labels. The message names the shards and label.
         """
         for number in sorted(evidence.own):
             owner = self._own.setdefault(number, name)
@@ -66,7 +67,7 @@ class DataSets:
         return folder if name in self._listed[folder] else None
 
     def _read(self, folder: str) -> frozenset[str]:
-        """Return the shards that an ``index.json`` lists whose labels are read by the same rule."""
+        """Return the shards listed in the ``index.json`` of a folder, none if it records another label rule."""
         prefix = f"{folder}/" if folder else ""
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, WdsFaceError):
             manifest = json.loads(self._store.read(prefix + MANIFEST))

@@ -1,4 +1,4 @@
-"""The shards that a path or a URL stands for."""
+"""Find the shards that a path or a URL stands for."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from wds_face.shards.names import Stray, is_shard, split_of, stray
 from wds_face.storage import Store, open_store
 from wds_face.storage.store import Listing
 
-# Names that one brace pattern may stand for. More are a typing error that would fill the memory.
+# Maximum number of names in one brace pattern. A larger number is a typing error that would fill the memory.
 _MOST_NAMES = 1_000_000
-# Folders within folders that are looked into. Deeper ones are a loop of links or no data set.
+# Maximum depth of folders that are searched. Deeper ones are loops of links, or not a data set.
 _DEEPEST = 32
 
 _GLOB = re.compile(r"[*?[]")
@@ -38,9 +38,9 @@ class ShardList:
 
     Attributes:
         store: Folder that holds all of them.
-        names: Their paths relative to it, each once, in a fixed order.
-        strays: What lies among them and is not taken.
-        notes: What the user should know about the choice.
+        names: Paths of the shards relative to the folder, without duplicates, in a fixed order.
+        strays: Files and folders among them that are not taken.
+        notes: Lines for the user about the choice.
     """
 
     store: Store
@@ -55,7 +55,7 @@ class Location:
 
     Attributes:
         root: Folder as a path or URL, up to the first wildcard or brace.
-        pattern: What is wanted in it: "" for all shards in it and below.
+        pattern: Pattern of the shards within the folder, "" for all shards in it and its sub-folders.
     """
 
     root: str
@@ -63,10 +63,10 @@ class Location:
 
     @classmethod
     def parse(cls, url: str) -> Location:
-        """Take a path or URL apart.
+        """Split a path or URL.
 
         Raises:
-            SourceError: It has wildcards or braces where no names are looked up, or a query.
+            SourceError: It has wildcards or braces in its host or bucket, or a query.
         """
         if url.startswith("file:///"):
             url = url.removeprefix("file://")
@@ -77,7 +77,7 @@ class Location:
         if head.lower().startswith(("http://", "https://")) and "?" in path:
             raise SourceError(f"{shown(url.partition('?')[0])}: give the URL without its query (?…)")
         if head and _MAGIC.search(head.partition("://")[2].replace("[", "")):
-            raise SourceError(f"{shown(url)}: wildcards and braces stand behind the host or bucket only")
+            raise SourceError(f"{shown(url)}: wildcards and braces are allowed only after the host or bucket")
         if chain:
             head = f"{chain}::{head}"
         if not head and os.path.isdir(path):  # a folder whose name has braces or ends with .tar
@@ -93,7 +93,7 @@ class Location:
 
     @property
     def recursive(self) -> bool:
-        """Whether shards in folders are looked for that the pattern does not name."""
+        """Whether folders that the pattern does not name are searched too."""
         return not self.pattern or bool(_GLOB.search(self.pattern.rpartition("/")[0])) or "**" in self.pattern
 
 
@@ -101,14 +101,14 @@ def find_shards(url: str, options: dict[str, Any] | None = None) -> ShardList:
     """Find the shards that a path or a URL stands for.
 
     Args:
-        url: A folder, with or without folders in it; a shard; or a pattern of either with braces
+        url: A folder, with or without sub-folders; a shard; or a pattern for either with braces
             (``x-{000..009}.tar``) and wildcards (``*``, ``?``, ``[…]``, and ``**`` for folders at any depth), in any
-            part of the path. Names without wildcards need no server that lists its folders.
+            part of the path. Names without wildcards also work on servers that do not list their folders.
         options: fsspec's ``storage_options``.
 
     Raises:
-        SourceError: There are none, some that the pattern names are missing, or a folder holds several splits.
-        ListingError: A folder or a wildcard was given, and the server does not list its folders.
+        SourceError: There are no shards, some that the pattern names are missing, or a folder holds several splits.
+        ListingError: The URL is a folder or has wildcards, and the server does not list its folders.
     """
     location = Location.parse(url)
     store = open_store(location.root, options)
@@ -124,7 +124,7 @@ def find_shards(url: str, options: dict[str, Any] | None = None) -> ShardList:
 
 
 def _matching(store: Store, pattern: str) -> ShardList:
-    """Find the shards of a pattern: names in the order of the braces, what wildcards match sorted."""
+    """Find the shards of a pattern: named ones in the order of the braces, matches of wildcards sorted."""
     folders = _Folders(store)
     files: list[str] = []
     strays: list[Stray] = []
@@ -160,15 +160,15 @@ def _matching(store: Store, pattern: str) -> ShardList:
 
 
 def _is_file(store: Store, name: str) -> bool:
-    """Return whether a local file has this very name, whatever braces or wildcards are in it."""
+    """Return whether a local file has exactly this name, including any braces or wildcards."""
     return store.local is not None and (store.local / name).is_file()
 
 
 def _other_shard(store: Store, name: str) -> str:
-    """Return the name of a local file that is not named like a shard, if it is one.
+    """Return the name of a local file that is a shard but is not named like one.
 
     Raises:
-        SourceError: It is something else.
+        SourceError: The file is not a shard.
     """
     with store.reader(name) as file:
         head = file.read(HEAD)
@@ -204,12 +204,12 @@ class _Folders:
         return self._listed[folder]
 
     def real(self, folder: str) -> str:
-        """Return one name for a folder that links lead to under several."""
+        """Return the path of a folder with all links resolved."""
         return folder if self.store.local is None else os.path.realpath(self.store.local / folder)
 
 
 def _walk(folders: _Folders, top: str) -> tuple[list[str], list[Stray]]:
-    """List all files in a folder and below, sorted, and the folders that are passed over."""
+    """List all files in a folder and its sub-folders, sorted, and the folders that are skipped."""
     files: list[str] = []
     strays: list[Stray] = []
     seen: dict[str, str] = {}
@@ -260,7 +260,7 @@ def _join(folder: str, name: str) -> str:
 
 
 def _sort_out(store: Store, files: Iterable[str], strays: list[Stray], named: Iterable[str] = ()) -> ShardList:
-    """Tell shards from what is none. Images in no shard make one line for each folder."""
+    """Separate shards from other files. Images outside shards are summed up in one line per folder."""
     wanted = set(named)
     found = ShardList(store, [], list(strays))
     images: dict[str, list[str]] = {}
@@ -280,7 +280,7 @@ def _sort_out(store: Store, files: Iterable[str], strays: list[Stray], named: It
 
 
 def _hidden_shard(store: Store, name: str) -> Stray | None:
-    """Describe a local tar whose name does not say that it is one."""
+    """Describe a local tar without an extension; None for any other file."""
     file = name.rpartition("/")[2]
     if store.local is None or "." in file:
         return None
@@ -293,7 +293,7 @@ def _hidden_shard(store: Store, name: str) -> Stray | None:
 
 
 def _splits(names: list[str]) -> str:
-    """Say which splits shards belong to, "" if it is one or none."""
+    """Describe the splits that shards belong to, "" if there are fewer than two."""
     counts = Counter(split for split in map(split_of, names) if split)
     return ", ".join(f"{split}: {count}" for split, count in sorted(counts.items())) if len(counts) > 1 else ""
 

@@ -1,4 +1,4 @@
-"""Holds a label rule against all samples of a source, and refuses what is ambiguous with the option that decides."""
+"""Check a label rule against all samples of a source. Errors about ambiguous labels name the option that decides."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wds_face.shards.labels import (
 )
 from wds_face.storage import Store
 
-#: The share of labels that are not text from which on a source is refused rather than these samples left out.
+#: Share of labels that are not text at which the source is refused; below it, these samples are left out.
 _BINARY = 0.01
 
 _ESCAPED = re.compile("[\udc80-\udcff]")
@@ -32,8 +32,8 @@ class LabelCheck:
     """Collects the evidence of every shard in turn.
 
     Args:
-        store: Where the shards are.
-        reading: How they are read.
+        store: Folder of the shards.
+        reading: How the shards are read.
     """
 
     def __init__(self, store: Store, reading: Reading) -> None:
@@ -50,10 +50,10 @@ class LabelCheck:
         self._one_each = True
 
     def add(self, name: str, evidence: Evidence) -> None:
-        """Add what the samples of a shard say.
+        """Add the evidence of a shard.
 
         Raises:
-            SourceError: the shard is of another data set than one before, with a label in common.
+            SourceError: The shard shares a label with an earlier one of another data set.
         """
         self._data_sets.add(name, evidence)
         self._labels.update(dict.fromkeys(evidence.labels))
@@ -70,10 +70,10 @@ class LabelCheck:
             self._pairings.setdefault(spec, Pairing()).merge(pairing)
 
     def notes(self) -> list[str]:
-        """Return lines that the user should see: where the labels come from.
+        """Return lines for the user that name where the labels come from.
 
         Raises:
-            SourceError: the labels are ambiguous, or not text; the message names the option that decides.
+            SourceError: The labels are ambiguous, or not text. The message names the option that decides.
         """
         self._refuse_binary()
         if not self._labels:
@@ -100,7 +100,7 @@ class LabelCheck:
         )
 
     def _refuse_rivals(self) -> None:
-        """Refuse a source in which another rule could be meant just as well."""
+        """Refuse a source to which another rule applies just as well."""
         spec = self.reading.rule.spec
         order = [candidate.spec for candidate in candidates(self.reading.asked)]
         for other in self.reading.others:
@@ -113,7 +113,7 @@ class LabelCheck:
                     f"{self._where}: {pairing.samples:,} samples have a label in {other.spec}, the first ones have it "
                     f"in {spec}: {choice}"
                 )
-            # Folders may hold anything; they count only against a label that is the same for all.
+            # Folders can mean anything; they contradict another label only if that is the same for all samples.
             weak = isinstance(other, FolderRule) and len(self._labels) > 1
             if pairing.conflict and len(pairing.backward) > 1 and not weak:
                 raise SourceError(
@@ -121,7 +121,7 @@ class LabelCheck:
                 )
 
     def _refuse_guesses(self) -> None:
-        """Refuse keys that need not speak of people: one folder for all, folders in folders, a folder a shard."""
+        """Refuse keys that may not name people: one folder for all, nested folders, one folder per shard."""
         first = f"(first sample: {self.reading.sample})"
         if len(self._labels) == 1 and self._samples > 1:
             label = next(iter(self._labels))
@@ -152,7 +152,7 @@ class LabelCheck:
 
 
 def _two_levels(labels: Iterable[str]) -> tuple[str, str] | None:
-    """Return two paths that show that their first or last folder could be the person just as well; None if none do."""
+    """Return two paths whose first or last folder alone could be the person; None if there are none."""
     by_first: dict[str, str] = {}
     by_last: dict[str, str] = {}
     same_first: tuple[str, str] | None = None

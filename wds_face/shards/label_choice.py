@@ -1,7 +1,7 @@
-"""Decides once for a whole source where its labels are, and holds the decision against every sample.
+"""Choose one label rule for a whole source.
 
 The first shard with a usable sample proposes a rule. Every shard is then read by it, and
-:class:`~wds_face.shards.label_check.LabelCheck` refuses what the samples together show to be ambiguous.
+:class:`~wds_face.shards.label_check.LabelCheck` refuses the source if its samples together are ambiguous.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from wds_face.shards.labels import MAX_JSON, PREFIX, JsonRule, LabelRule, Member
 from wds_face.shards.samples import SampleReader, extension
 from wds_face.shards.tar import Member
 
-#: What ``key`` falls back to; as weak as it is, it is never held against another rule.
+#: Fallback of ``key``. It is too weak to contradict another rule, so it is never compared with one.
 _PREFIX_RULE = PatternRule(PREFIX.removeprefix("key:"))
 
-#: Samples of a shard that propose how it is read. All others are held against that, so that more only take longer.
+#: Number of samples of a shard that propose a rule. All samples are checked against it, so a larger number only takes
+#: longer.
 _PROBED = 1000
 
-#: Extensions that are named in a message, and that ``auto`` looks at.
+#: Maximum number of extensions that a message names, and that ``auto`` considers.
 _FEW = 4
 
-#: Fields of a ``.json`` that are named in a message.
+#: Maximum number of ``.json`` fields that a message names.
 _MOST_FIELDS = 8
 
 
@@ -37,11 +38,11 @@ class Reading:
     """How every shard of a source is read.
 
     Attributes:
-        rule: Where the label is.
-        asked: What ``--label-from`` asked for.
-        others: Rules that *asked* could stand for as well.
-        image_from: Extension of the image; empty for any that is an image's.
-        dots_in_keys: Whether the key goes to the last dot of the file name.
+        rule: Label rule.
+        asked: Value of ``--label-from``.
+        others: Other rules that *asked* could stand for.
+        image_from: Extension of the image; empty for any image extension.
+        dots_in_keys: Whether the key ends at the last dot of the file name.
         sample: Names of the members of the first sample, for messages.
     """
 
@@ -53,7 +54,7 @@ class Reading:
     sample: str = ""
 
     def reader(self, evidence: Evidence | None = None) -> SampleReader:
-        """Return what cuts a shard into samples, and tells *evidence* of them."""
+        """Return a reader of the samples of a shard, which adds them to *evidence*."""
         return SampleReader(
             self.rule,
             image_from=self.image_from,
@@ -62,7 +63,7 @@ class Reading:
         )
 
     def evidence(self) -> Evidence:
-        """Return the evidence of a shard of which nothing has been read yet."""
+        """Return empty evidence for a shard."""
         return Evidence(self.rule, self.others)
 
     @property
@@ -80,8 +81,8 @@ def check_options(label_from: str, image_from: str = "", dots_in_keys: bool = Fa
     """Refuse options that no source can be read with.
 
     Raises:
-        WdsFaceError: *label_from* is not a label rule, *image_from* not the extension of an image, or the two options
-            exclude each other.
+        WdsFaceError: *label_from* is not a label rule, *image_from* is not the extension of an image, or *image_from*
+            and *dots_in_keys* exclude each other.
     """
     candidates(label_from)
     if image_from and image_from.rpartition(".")[2].lower() not in EXTENSIONS:
@@ -99,19 +100,19 @@ def propose(
     image_from: str = "",
     dots_in_keys: bool = False,
 ) -> Reading:
-    """Return how to read a source, as its first shard with a usable sample suggests.
+    """Choose how to read a source from its first shard with a usable sample.
 
     Args:
-        where: The source, for messages.
-        names: The names of its shards, in order.
-        view: Returns the bytes of the shard with a name, a plain tar.
-        label_from: The label rule, see :mod:`wds_face.shards.labels`.
-        image_from: Extension of the image; by default any that is an image's, or the only one with two parts.
-        dots_in_keys: Whether the key goes to the last dot of the file name.
+        where: Name of the source, for messages.
+        names: Names of its shards, in order.
+        view: Function that returns the bytes of a shard, as a plain tar, by name.
+        label_from: Label rule, see :mod:`wds_face.shards.labels`.
+        image_from: Extension of the image; by default any image extension, or the only one with two parts.
+        dots_in_keys: Whether the key ends at the last dot of the file name.
 
     Raises:
-        WdsFaceError: see :func:`check_options`.
-        SourceError: no sample has an image or a label, or it is ambiguous which member is the image.
+        WdsFaceError: See :func:`check_options`.
+        SourceError: No sample has an image or a label, or it is ambiguous which member is the image.
     """
     check_options(label_from, image_from, dots_in_keys)
     asked = Reading(MemberRule("cls"), label_from, (), image_from.lower(), dots_in_keys)
@@ -135,10 +136,10 @@ def _look(asked: Reading, view: memoryview, name: str) -> Reading | None:
     """Return how to read a shard, with the rules that find a label in it; None if it has no sample with an image.
 
     Raises:
-        TarError: it is damaged, and no sample with an image comes before the damage.
-        SourceError: it is ambiguous which member is the image.
+        TarError: The shard is damaged before its first sample with an image.
+        SourceError: It is ambiguous which member is the image.
     """
-    kinds: dict[str, str] = {}  # of members that may be the image, and an example of each
+    kinds: dict[str, str] = {}  # an example of each extension that may be the image's
     classes: set[str] = set()
     reader = asked.reader()
     plain = False
@@ -168,7 +169,7 @@ def _look(asked: Reading, view: memoryview, name: str) -> Reading | None:
 
 
 def _with_labels(asked: Reading, view: memoryview, rules: tuple[LabelRule, ...]) -> Reading | None:
-    """Add the rules that find a label, or something that is none, in a sample of a shard; None without an image."""
+    """Add the rules that find anything in a sample of a shard, even an invalid label; None without an image."""
     finds: set[LabelRule] = set()
     sample = ""
     samples = 0
@@ -200,12 +201,12 @@ def _shown(members: list[Member], contents: dict[str, memoryview]) -> str:
 
 def _is_found(rule: LabelRule, key: str, contents: dict[str, memoryview]) -> bool:
     label = rule.read(key, contents)
-    # A member that is there but not text is where the label is; a .json without the field says nothing.
+    # A member that is not text still shows where the label is; a faulty .json shows nothing.
     return bool(label.text) or (label.kind != "missing" and not isinstance(rule, JsonRule))
 
 
 def _chosen(found: Reading) -> Reading:
-    """Take the first of the rules that find a label, and compare it with what else *asked* may stand for."""
+    """Take the first rule that finds a label; the others that *asked* may stand for are compared with it."""
     rule = found.others[0]
     possible = dict.fromkeys([*candidates(found.asked), *found.others])
     return replace(found, rule=rule, others=tuple(other for other in possible if other not in (rule, _PREFIX_RULE)))

@@ -1,4 +1,4 @@
-"""What the samples of one shard say about the label rule of their source."""
+"""Collect evidence from the samples of a shard for or against the label rule of their source."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from wds_face.shards.samples import Sample
 
 @dataclass
 class Pairing:
-    """How the labels of the rule go with those of another one.
+    """Correspondence between the labels of the rule and those of another rule.
 
     Attributes:
-        samples: Samples in which the other rule finds a label.
-        forward: The other's label for each of the rule's.
-        backward: The rule's label for each of the other's.
-        conflict: The first contradiction, in words; empty if the two divide the images in the same way.
+        samples: Number of samples in which the other rule finds a label.
+        forward: The other rule's label for each label of the rule.
+        backward: The rule's label for each label of the other rule.
+        conflict: Description of the first contradiction; empty if both rules group the images in the same way.
     """
 
     samples: int = 0
@@ -27,7 +27,7 @@ class Pairing:
     def add(self, label: str, other: str) -> None:
         """Add a sample that has both labels."""
         if self.conflict:
-            # Only whether the other rule has one label or several still matters.
+            # From here on it only matters whether the other rule has one label or several.
             if len(self.backward) < 2:
                 self.backward.setdefault(other, label)
             return
@@ -38,7 +38,7 @@ class Pairing:
         self.backward.setdefault(other, label)
 
     def merge(self, following: Pairing) -> None:
-        """Add the samples of a following shard."""
+        """Add the samples of a later shard."""
         self.samples += following.samples
         for label, other in following.forward.items():
             self.add(label, other)
@@ -49,17 +49,17 @@ class Pairing:
 
 @dataclass
 class Evidence:
-    """What is kept of the samples of a shard that have an image.
+    """Summary of the samples of a shard that have an image.
 
     Attributes:
-        rule: The rule that gives the labels.
+        rule: Rule that gives the labels.
         others: Rules that it is compared with.
-        labels: The number of samples of each label.
+        labels: Number of samples of each label.
         first: Key of the first sample with a label.
-        binary: Samples whose label is not text.
+        binary: Number of samples whose label is not text.
         binary_example: Key and problem of the first of these.
-        own: Labels of which the first image has the key that wds_face gives it.
-        pairings: The comparison with each of the other rules, by their spec.
+        own: Labels whose first image has the key that wds_face gives it.
+        pairings: Comparison with each of the other rules, by their spec.
     """
 
     rule: LabelRule

@@ -1,4 +1,4 @@
-"""Fields of a ``.json`` member that may be labels, with every digit of their numbers."""
+"""Read labels from the fields of a ``.json`` member without rounding numbers."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 
 def _parse_number(text: str) -> str:
-    """Keep a number as it is written, but whole ones without ``.0``: some writers make floats of all numbers."""
+    """Keep a number as written, but drop ``.0``: some writers turn all numbers into floats."""
     whole, _, fraction = text.partition(".")
     return text if fraction.strip("0") else whole
 
 
 def _parse_constant(text: str) -> None:
-    """Take NaN, which stands for a missing value, as none."""
+    """Treat NaN as a missing value."""
 
 
 @lru_cache(maxsize=1)  # several rules may ask for fields of the same sample
 def parse_fields(data: bytes) -> dict[str, Any] | str:
-    """Return the fields of a ``.json`` member, or what is wrong with it."""
+    """Return the fields of a ``.json`` member, or a description of what is wrong with it."""
     try:
         fields = json.loads(data, parse_int=_parse_number, parse_float=_parse_number, parse_constant=_parse_constant)
     except (ValueError, RecursionError):

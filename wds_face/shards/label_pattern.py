@@ -1,4 +1,4 @@
-"""Regular expressions for ``--label-from key:REGEX`` that end in bounded time."""
+"""Compile the regular expressions of ``--label-from key:REGEX``, and refuse those that could take forever."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ except ImportError:  # Python 3.10
     import sre_parse as regex_parser
 
 
-#: Repetitions of more than :data:`_SHORT` times that an expression may have, and choices of any kind (``*``, ``+``,
-#: ``?``, ``{1,2}``, ``|``). In a key of n characters a search takes at most about n ** 4 / 24 steps for each of 8
-#: combinations of the others: seconds for the longest key that is searched. More of either multiply that.
+#: Maximum numbers in an expression of repetitions of more than :data:`_SHORT` times, and of choices of any kind (``*``,
+#: ``+``, ``?``, ``{1,2}``, ``|``). With these, a search in a key of n characters takes at most about n ** 4 / 24 steps
+#: for each of 8 combinations of the other choices: seconds for the longest key. Larger maxima multiply that time.
 _LONG_MOST = 3
 _MOST = 6
 _SHORT = 3
@@ -29,11 +29,11 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Compile a regular expression that is searched for in keys.
 
     Raises:
-        WdsFaceError: it is wrong, or so made that a search could take for ever.
+        WdsFaceError: The expression is invalid, or a search could take forever.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Python versions to come, in several lines
+            warnings.simplefilter("ignore")  # warnings about future Python versions take several lines
             compiled = re.compile(pattern)
         choices = list(_choices(regex_parser.parse(pattern), repeated=False))
     except (re.error, RecursionError, OverflowError) as error:
@@ -41,13 +41,13 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         raise WdsFaceError(f"label-from is 'key:{pattern}': not a regular expression ({reason})") from None
     if any(choice.repeated for choice in choices):
         raise WdsFaceError(
-            f"label-from is 'key:{pattern}': a repetition within a repetition could take for ever; "
-            "write it without, for example key:([^/]+)/[^/]*$ for the last folder"
+            f"label-from is 'key:{pattern}': a repetition within a repetition could take forever; "
+            "write it without one, for example key:([^/]+)/[^/]*$ for the last folder"
         )
     if len(choices) > _MOST or sum(choice.most > _SHORT for choice in choices) > _LONG_MOST:
         raise WdsFaceError(
-            f"label-from is 'key:{pattern}': it could take for ever; use at most {_LONG_MOST} of * and +, "
-            f"and {_MOST} with ? and | (a search needs no .* at either end)"
+            f"label-from is 'key:{pattern}': it could take forever; use at most {_LONG_MOST} of * and +, "
+            f"and at most {_MOST} of *, +, ? and | together (a search needs no .* at either end)"
         )
     return compiled
 
@@ -78,7 +78,7 @@ def label_group(compiled: re.Pattern[str]) -> int | str:
     """Return the group that holds the label: the only named one, the one named ``label``, or the first.
 
     Raises:
-        WdsFaceError: there is none, or it is not clear which.
+        WdsFaceError: There is no group, or it is ambiguous which one to use.
     """
     named = list(compiled.groupindex)
     if len(named) == 1:
@@ -87,7 +87,7 @@ def label_group(compiled: re.Pattern[str]) -> int | str:
         return "label"
     if named:
         raise WdsFaceError(
-            f"label-from is 'key:{compiled.pattern}': it has {len(named)} named groups; call the one to take 'label'"
+            f"label-from is 'key:{compiled.pattern}': it has {len(named)} named groups; name the one to use 'label'"
         )
     if not compiled.groups:
         raise WdsFaceError(

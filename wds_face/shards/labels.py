@@ -1,11 +1,11 @@
-"""Label rules: where a sample of a shard says who is on its image.
+"""Label rules: find the identity of a sample in a shard.
 
-A rule is written as in ``--label-from``, and is one for a whole source:
+A source has one rule, written as in ``--label-from``:
 
 ==================  =====================================================================================
 ``cls``             The content of the ``.cls`` member; likewise ``txt``, ``class``, ``person.txt``, …
 ``json:a.b``        A field of the ``.json`` member, or a field within a field.
-``key``             The folder of the key; where no key has a folder, what stands before its last _ or -.
+``key``             The folder of the key; if no key has a folder, the part before its last _ or -.
 ``key:REGEX``       The first group of a regular expression that is searched for in the key, or a named group.
 ``WHERE:number``    As above, as a whole number: ``007``, ``+7`` and ``7.0`` are all 7.
 ``WHERE:text``      As above, as it is spelled: ``007`` and ``7`` are two identities.
@@ -13,8 +13,8 @@ A rule is written as in ``--label-from``, and is one for a whole source:
 ``MEMBER:hex``      Any bytes, in hexadecimal.
 ==================  =====================================================================================
 
-Different bytes are different identities. White space around a text is the only thing that is dropped; bytes that are
-not UTF-8 are kept as Python's ``surrogateescape`` keeps them.
+Different bytes are different identities. Only white space around a text is dropped; bytes that are not UTF-8 are kept
+by Python's ``surrogateescape``.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from wds_face.images import EXTENSIONS
 from wds_face.shards.label_json import field_at, parse_fields
 from wds_face.shards.label_pattern import compile_pattern, label_group
 
-#: JSON fields that hold an identity by convention. ``id`` is not among them: it usually numbers the samples.
+#: JSON fields that conventionally hold an identity. ``id`` is left out because it usually numbers the samples.
 JSON_FIELDS = ("label", "identity", "class")
 
-#: The longest label in bytes; a longer member is no label.
+#: Maximum length of a label in bytes; a longer member is not a label.
 MAX_LABEL = 1 << 16
 
-#: The largest ``.json`` member that is parsed, in bytes.
+#: Maximum size of a ``.json`` member in bytes; a larger one is not parsed.
 MAX_JSON = 1 << 24
 
-#: The longest key, in characters, that a regular expression is searched in, which bounds the time of a search.
+#: Maximum length of a key in characters for a regular expression; this limits the time of a search.
 MAX_KEY = 200
 
 #: Processor time in seconds that one search may take before the expression is refused.
 _SLOW = 1.0
 
-#: What ``key`` means where no key has a folder.
+#: Rule that ``key`` stands for if no key has a folder.
 PREFIX = "key:(.+)[_-]"
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -63,13 +63,13 @@ Members = Mapping[str, memoryview]
 
 
 class Label(NamedTuple):
-    """What a rule finds in a sample.
+    """Result of a label rule for one sample.
 
     Attributes:
         text: The identity; empty if there is none.
-        problem: Why there is none, in a few words; empty if there is one.
-        kind: ``"missing"``: nothing is where the rule looks. ``"binary"``: bytes that are not text. ``"bad"``:
-            something else that cannot be an identity.
+        problem: Short reason why there is none; empty if there is one.
+        kind: Kind of problem. ``"missing"``: the place that the rule names is empty. ``"binary"``: bytes that are not
+            text. ``"bad"``: anything else that cannot be an identity.
     """
 
     text: str
@@ -91,7 +91,7 @@ class LabelRule(ABC):
 
     @cached_property
     def nothing(self) -> Label:
-        """What :meth:`read` returns where the sample has nothing."""
+        """Result of :meth:`read` for a sample without a label."""
         return Label("", f"no identity (looked for in {self.spec})", "missing")
 
 
@@ -131,7 +131,7 @@ class MemberRule(LabelRule):
 
 @dataclass(frozen=True)
 class JsonRule(LabelRule):
-    """A field of the ``.json`` member; ``a.b`` is the field ``b`` of the field ``a``, unless one is called so."""
+    """A field of the ``.json`` member; ``a.b`` is the field ``b`` of the field ``a``, unless a field has that name."""
 
     path: str
     form: Form = ""
@@ -190,7 +190,7 @@ class PatternRule(LabelRule):
     """What a group of a regular expression matches in the key.
 
     Raises:
-        WdsFaceError: the expression is wrong, has no group, or could take for ever.
+        WdsFaceError: The expression is invalid, has no group, or could take forever.
     """
 
     pattern: str
@@ -224,7 +224,7 @@ class PatternRule(LabelRule):
 
 @dataclass(frozen=True)
 class _FirstOf(LabelRule):
-    """The first of several rules that finds something: what older versions recorded as ``json`` or ``key``."""
+    """The first of several rules that finds a label; older versions recorded it as ``json`` or ``key``."""
 
     recorded: str
     rules: tuple[LabelRule, ...]
@@ -244,14 +244,15 @@ class _FirstOf(LabelRule):
 
 
 def candidates(label_from: str, extensions: Iterable[str] = ()) -> tuple[LabelRule, ...]:
-    """Return the rules that ``--label-from`` may stand for, the preferred first.
+    """Return the rules that ``--label-from`` may stand for, in order of preference.
 
     Args:
-        label_from: ``auto``, or as in the head of this module. ``auto``, ``json`` and ``key`` stand for several.
-        extensions: Of members in the source; those that end in ``.cls`` count for ``auto``.
+        label_from: ``auto``, or a rule as listed at the top of this module. ``auto``, ``json`` and ``key`` stand for
+            several rules.
+        extensions: Extensions of members in the source; ``auto`` also tries those that end in ``.cls``.
 
     Raises:
-        WdsFaceError: it is none of these.
+        WdsFaceError: *label_from* is not a rule.
     """
     where, form = _split_form(label_from)
     if label_from == "auto":
@@ -277,13 +278,13 @@ def candidates(label_from: str, extensions: Iterable[str] = ()) -> tuple[LabelRu
 
 
 def recorded_rule(spec: str) -> LabelRule:
-    """Return the rule of ``index.json``; unlike :func:`candidates`, of older versions too.
+    """Return the rule recorded in an ``index.json``, including those of older versions.
 
-    These recorded ``json`` for the first of some fields that a sample has, ``id`` among them, and ``key`` for the
-    folder or, without one, what stands before the last _ or -.
+    Older versions recorded ``json`` for the first known field of a sample, ``id`` among them, and ``key`` for the
+    folder or, without one, the part before the last _ or -.
 
     Raises:
-        WdsFaceError: it is no rule.
+        WdsFaceError: *spec* is not a rule.
     """
     rules = candidates(spec)
     if spec == "json":
@@ -299,7 +300,7 @@ def plain_key(key: str) -> str:
 
 
 def whole_number(text: str) -> int | None:
-    """Return the number that ASCII digits stand for (at most 18 of them); None for any other text."""
+    """Return the number that up to 18 ASCII digits spell; None for any other text."""
     return int(text) if _DIGITS.fullmatch(text) else None
 
 
@@ -314,7 +315,7 @@ def same_number(labels: Iterable[str]) -> tuple[str, str] | None:
 
 
 def _split_form(label_from: str) -> tuple[str, Form]:
-    """Split ``WHERE:FORM``; an expression after ``key:`` that has a group is no form."""
+    """Split ``WHERE:FORM``. A regular expression after ``key:`` is not a form."""
     where, colon, form = label_from.rpartition(":")
     member = bool(_EXTENSION.fullmatch(where)) and where not in ("key", "json", "auto")
     if colon and form in ("text", "number") and (member or where == "key" or where.startswith("json:")):

@@ -1,4 +1,4 @@
-"""What the name of a file says: whether it is a shard, how it is compressed, and to which split it belongs."""
+"""Tell from the name of a file whether it is a shard, how it is compressed, and which split it belongs to."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUFFIXES: dict[str, Compression] = {
     ".tzst": "zstd",
 }
 
-#: Split of a data set by the words that folders and shards are named after.
+#: Split of a data set by the first word in the name of a folder or shard.
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -51,9 +51,9 @@ class Stray(NamedTuple):
     """A file or folder among shards that is not taken.
 
     Attributes:
-        name: Name of it, relative to the folder of the shards.
-        reason: Why it is not taken, in a few words.
-        lost: Whether it is a shard that cannot be read, so that its images are missing.
+        name: Path of the file or folder, relative to the folder of the shards.
+        reason: Short reason why it is not taken.
+        lost: Whether it is a shard that cannot be read, so that its images are lost.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Stray(NamedTuple):
 
 
 def compression_of(name: str) -> Compression | None:
-    """Return the compression that the name of a shard says, "" for a plain tar and None for what is not a shard."""
+    """Return the compression that a file name indicates, "" for a plain tar and None if it is not a shard."""
     lower = name.rpartition("/")[2].lower()
     if lower.startswith("."):
         return None
@@ -73,7 +73,7 @@ def compression_of(name: str) -> Compression | None:
 
 
 def is_shard(name: str) -> bool:
-    """Return whether a name is that of a shard: a tar, plain or compressed, that is not hidden."""
+    """Return whether a file name is that of a shard: a plain or compressed tar that is not hidden."""
     return compression_of(name) is not None
 
 
@@ -86,7 +86,7 @@ def split_of(name: str) -> str:
 
 
 def stray(name: str) -> Stray | None:
-    """Describe a file that is not a shard; None for what holds no images, such as text."""
+    """Describe a file that is not a shard; None for files that hold no images, such as text."""
     file = name.rpartition("/")[2].lower()
     extension = file.rpartition(".")[2] if "." in file else ""
     if file.startswith("."):

@@ -1,4 +1,4 @@
-"""A shard as the bytes of a plain tar, wherever it is and however it is compressed."""
+"""Open a shard as the bytes of a plain tar, wherever it is stored and however it is compressed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def open_shard(store: Store, name: str, spool: Spool, stamp: str | None = None) 
         stamp: Its version, if it is known.
 
     Returns:
-        The bytes of the tar, and what is wrong with the compressed file, "" if nothing is. What stands before the
-        damage is there.
+        The bytes of the tar, and a description of the damage to the compressed file, "" if there is none. The bytes
+        of a damaged file end where the damage begins.
 
     Raises:
-        FileNotFoundError: It is not there.
-        TarError: It is something else than a shard.
-        SourceError: The spool has no room, or a package for the compression is missing.
+        FileNotFoundError: The shard does not exist.
+        TarError: The file is not a shard.
+        SourceError: The spool is full, or a package for the compression is missing.
         DatasetError: The server cannot be read.
     """
     if not is_spooled(store, name):
@@ -33,11 +33,11 @@ def open_shard(store: Store, name: str, spool: Spool, stamp: str | None = None) 
 
 
 def is_spooled(store: Store, name: str) -> bool:
-    """Return whether a shard has to be copied before it can be read by ranges: it is compressed, or on a server.
+    """Return whether a shard is compressed or remote, and so must be copied before it is read by ranges.
 
     Raises:
-        FileNotFoundError: It is not there.
-        TarError: It is something else than a shard.
+        FileNotFoundError: The shard does not exist.
+        TarError: The file is not a shard.
     """
     if store.local is None:
         return True

@@ -1,4 +1,4 @@
-"""The samples of a shard, of our making or anybody's: key, image and identity of each."""
+"""Read the samples of a shard, from wds_face or any other tool: key, image and identity of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wds_face.images import EXTENSIONS
 from wds_face.shards.labels import Label, LabelRule, Members, recorded_rule, whole_number
 from wds_face.shards.tar import Member, walk
 
-# wds_face writes keys of the label, in this many digits or more, a slash, and the number of the image in 6 or more.
+# wds_face writes keys as LABEL/IMAGE. The label has at least this many digits, the number of the image at least 6.
 _LABEL_DIGITS = 7
 
 
@@ -20,12 +20,12 @@ class Sample(NamedTuple):
     Attributes:
         key: WebDataset's key.
         start: First byte of the sample in the shard.
-        end: The byte behind its last one.
-        image: The member that holds the picture.
-        identity: Who is on it; empty if nothing says so, or nobody asked.
-        problem: Why the sample cannot be used, in a few words; empty if it can.
-        spare: Names of further images of the sample: the first is the one that counts.
-        label: What the label rule found, None without a rule or an image.
+        end: The byte after its last one.
+        image: The member that holds the image.
+        identity: Identity of the image; empty if there is none, or no rule to read it.
+        problem: Short reason why the sample cannot be used; empty if it can.
+        spare: Names of further images of the sample; only the first image is used.
+        label: Result of the label rule, None without a rule or an image.
     """
 
     key: str
@@ -61,7 +61,7 @@ class Run(NamedTuple):
 
     @property
     def label(self) -> int:
-        """The identity as a number, -1 if it is none."""
+        """The identity as a number, -1 if it is not one."""
         number = whole_number(self.identity)
         return -1 if number is None else number
 
@@ -70,11 +70,11 @@ class SampleReader:
     """Cuts shards into samples.
 
     Args:
-        label_from: The label rule, or what ``index.json`` records of one; None reads no labels.
+        label_from: Label rule, or its name as recorded in ``index.json``; None reads no labels.
         image_from: Extension of the image, such as ``image.jpg``; empty for any of
             :data:`~wds_face.images.EXTENSIONS`.
-        dots_in_keys: Whether the key goes to the last dot of the file name, not to the first as in WebDataset.
-        watch: Called with the key and the members of every sample that has an image and a new key, and its label.
+        dots_in_keys: Whether the key ends at the last dot of the file name, not at the first as in WebDataset.
+        watch: Called with key, members and sample for every sample with an image and a new key, if there is a rule.
 
     Raises:
         WdsFaceError: *label_from* is not a label rule.
@@ -97,7 +97,7 @@ class SampleReader:
         """Yield the samples of a shard in order; one whose key came before has a ``problem``.
 
         Raises:
-            TarError: where the shard is damaged, after everything before it was yielded.
+            TarError: The shard is damaged. Everything before the damage is yielded first.
         """
         seen: set[str] = set()
         for key, members in self.members(view):
@@ -108,7 +108,7 @@ class SampleReader:
         """Yield the key and the members of every sample in order.
 
         Raises:
-            TarError: where the shard is damaged, after everything before it was yielded.
+            TarError: The shard is damaged. Everything before the damage is yielded first.
         """
         key = ""
         members: list[Member] = []
@@ -130,7 +130,7 @@ class SampleReader:
             raise damage
 
     def runs(self, view: memoryview) -> tuple[list[Run], list[str]]:
-        """Return the identity runs of a shard, and what is wrong with it."""
+        """Return the identity runs of a shard, and descriptions of its problems."""
         found: list[list[Any]] = []
         problems: list[str] = []
         try:
@@ -190,11 +190,11 @@ class SampleReader:
 
 
 def extension(member: Member, *, last_dot: bool = False) -> str:
-    """Return everything behind the first dot of the file name, as WebDataset has it, in lower case.
+    """Return everything after the first dot of the file name, as in WebDataset, in lower case.
 
     Args:
         member: A file in a tar.
-        last_dot: Return what is behind the last dot only.
+        last_dot: Return only the part after the last dot.
     """
     file = member.name.rpartition("/")[2]
     kind = file.rpartition(".")[2] if last_dot and "." in file else file.partition(".")[2]
@@ -202,7 +202,7 @@ def extension(member: Member, *, last_dot: bool = False) -> str:
 
 
 def _no_image(members: list[Member]) -> str:
-    """Return the reason; where dots in a name hide an image, with the name and the options that decide."""
+    """Return the reason; if dots in a name hide an image, add the name and the options that help."""
     for member in members:
         if extension(member, last_dot=True) in EXTENSIONS:
             name = member.name.rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""The sizes of a data set's images, and how they are put into words."""
+"""Count the sizes of a data set's images, and describe them."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 
 from wds_face.images import Size
 
-#: Sizes that an index lists one by one, the most frequent first; the rest is summed up. It bounds ``index.json`` for
-#: sets of unaligned photographs, where nearly every image has a size of its own.
+#: Number of sizes that an index lists, the most frequent first; the rest are summed up. This keeps ``index.json``
+#: small for unaligned photographs, where nearly every image has a different size.
 MOST_LISTED = 200
 
-# Sizes that :meth:`Sizes.describe` names one by one.
+# Number of sizes that :meth:`Sizes.describe` names.
 _NAMED = 3
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many images there are of each size.
+    """Number of images of each size.
 
     Attributes:
-        listed: Images by (width, height), the most frequent size first.
-        other_sizes: Sizes that are not listed.
-        other_images: Images of these sizes.
-        other_not_square: Images of these sizes whose width and height differ.
+        listed: Number of images by (width, height), the most frequent size first.
+        other_sizes: Number of sizes that are not listed.
+        other_images: Number of images of these sizes.
+        other_not_square: Number of images of these sizes whose width and height differ.
     """
 
     listed: dict[Size, int]
@@ -47,17 +47,17 @@ class Sizes:
 
     @property
     def images(self) -> int:
-        """All images."""
+        """Total number of images."""
         return sum(self.listed.values()) + self.other_images
 
     @property
     def not_square(self) -> int:
-        """Images whose width and height differ."""
+        """Number of images whose width and height differ."""
         oblong = sum(images for (width, height), images in self.listed.items() if width != height)
         return oblong + self.other_not_square
 
     def other_than(self, side: int) -> int:
-        """Return how many images are not *side* x *side* pixels."""
+        """Return the number of images that are not *side* x *side* pixels."""
         return self.images - self.listed.get((side, side), 0)
 
     def describe(self) -> str:
@@ -73,7 +73,7 @@ class Sizes:
         return ", ".join(parts)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form in which ``index.json`` has it."""
+        """Return the sizes as stored in ``index.json``."""
         return {
             "listed": [[width, height, images] for (width, height), images in self.listed.items()],
             "other_sizes": self.other_sizes,
@@ -83,10 +83,10 @@ class Sizes:
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Sizes:
-        """Return what :meth:`to_json` made.
+        """Return the sizes that :meth:`to_json` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: It is something else.
+            KeyError, TypeError, ValueError: *saved* has another form.
         """
         return cls(
             {(int(width), int(height)): int(images) for width, height, images in saved["listed"]},
@@ -97,7 +97,7 @@ class Sizes:
 
 
 def total(counts: Iterable[Mapping[Size, int]]) -> Counter[Size]:
-    """Return the sum of counts of several shards."""
+    """Return the sum of the counts of several shards."""
     found = Counter[Size]()
     for one in counts:
         found.update(one)
@@ -105,7 +105,7 @@ def total(counts: Iterable[Mapping[Size, int]]) -> Counter[Size]:
 
 
 def share(images: int, of: int) -> str:
-    """Return a share in percent that is neither 0 nor 100 unless it is exactly so."""
+    """Format a share in percent; it shows 0% or 100% only if that is exact."""
     if images in {0, of}:
         return f"{images / max(of, 1):.0%}"
     percent = min(max(100 * images / of, 0.1), 99.9)

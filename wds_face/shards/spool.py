@@ -1,4 +1,4 @@
-"""Where copies of shards are kept on a local disk while they are converted, and how they go away."""
+"""Keep local copies of shards while they are converted, and remove them afterwards."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from wds_face.errors import SourceError
 from wds_face.location import local_path
 from wds_face.shards.copies import LIMIT, SIZE_LOCK, Copies
 
-# Share of the free disk that a spool may take if no limit is given.
+# Share of the free disk space that a spool may take by default.
 _SHARE = 0.9
-# Seconds to wait for the lock of a folder that looks abandoned: forked workers outlive a killed parent a little.
+# Seconds to wait for the lock of a folder that looks abandoned: forked workers briefly outlive a killed parent.
 _GRACE = 1.0
-# Seconds after which a folder without any lock is abandoned, and not just being made.
+# Age in seconds from which a folder without any lock counts as abandoned; a younger one may still be in the making.
 _NEW = 3600
 
 _FOLDER = re.compile(r"wds-face-spool-[0-9a-f]{32}")
@@ -33,14 +33,14 @@ _FOLDER = re.compile(r"wds-face-spool-[0-9a-f]{32}")
 class Spool:
     """Local copies of shards, shared by the processes of a machine and removed when the conversion ends.
 
-    Each machine keeps copies of its own, in a folder that only this run knows. A process that uses the folder holds a
-    lock in it, which the kernel releases when the process ends. A folder in which no lock is held was left by killed
+    Each machine keeps its own copies, in a folder that only this run uses. A process that uses the folder holds a lock
+    in it, which the kernel releases when the process ends. A folder in which no lock is held was left by killed
     processes; the next run that spools on the machine removes it.
 
     Args:
-        folder: Where to put the copies, by default ``$TMPDIR`` or ``/var/tmp``; created if need be.
-        limit: Bytes that all copies may take on a machine, by default nine tenths of the free disk. It also bounds what
-            a compressed shard can expand to.
+        folder: Folder for the copies, by default ``$TMPDIR`` or ``/var/tmp``; created if missing.
+        limit: Bytes that all copies may take on a machine, by default nine tenths of the free disk space. It also
+            limits how far a compressed shard can expand.
 
     Raises:
         ValueError: The limit is below 1.
@@ -70,7 +70,7 @@ class Spool:
         """The folder for copies on this machine."""
         if self.folder is not None:
             return Path(self.folder)
-        # /var/tmp is seldom a part of the memory, as /tmp may be. gettempdir() would remember another TMPDIR.
+        # /tmp is more often kept in memory than /var/tmp. gettempdir() would cache an earlier TMPDIR.
         default = "/var/tmp" if os.path.isdir("/var/tmp") else tempfile.gettempdir()  # noqa: S108 (folders are private)
         return Path(os.path.abspath(os.environ.get("TMPDIR") or default))
 
@@ -80,7 +80,7 @@ class Spool:
 
     @contextmanager
     def using(self) -> Iterator[Copies]:
-        """Give access to the copies on this machine, and keep them from being removed as abandoned.
+        """Yield the copies on this machine, and lock them so that no other run removes them as abandoned.
 
         Raises:
             SourceError: The folder cannot be written.
@@ -107,7 +107,7 @@ class Spool:
                     os.unlink(lock.lock_file)
 
     def close(self) -> None:
-        """Remove the copies on this machine. They are made again if they are asked for."""
+        """Remove the copies on this machine. A later use makes them again."""
         if self._owner_pid == os.getpid():
             self._owner_lock.release(force=True)
         shutil.rmtree(self._path, ignore_errors=True)
@@ -134,7 +134,7 @@ def _remove(path: Path, lock: FileLock, pid: int) -> None:
 
 
 def _sweep(base: Path) -> None:
-    """Remove what killed processes have left."""
+    """Remove the folders that killed processes left behind."""
     for path in base.glob("wds-face-spool-*"):
         with suppress(OSError):
             status = path.lstat()

@@ -1,4 +1,4 @@
-"""List the images of a folder tree, and what lies between them."""
+"""List the images of a folder tree, and the files and folders that are skipped."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from wds_face.errors import NOT_THE_FILE
 from wds_face.hidden_files import is_hidden
 from wds_face.sources.source import Skipped, SkippedKind
 
-#: A folder with more sub-folders than this leaves them to tasks of their own, so that workers share a split level.
+#: Maximum number of sub-folders that a task lists itself. It defers larger numbers to separate tasks, so that workers
+#: share wide levels of the tree.
 _WIDE = 64
 
-#: Extensions of images that are not read. A file that has one would be lost, so it counts as an item.
+#: Extensions of unsupported image formats. Such a file is a lost image, so it counts as an item.
 _UNREAD_IMAGES = frozenset({"avif", "gif", "heic", "heif", "jfif", "jp2", "jpe", "jxl", "tga"})
 
 
 class Listing(NamedTuple):
-    """What some folders hold.
+    """Contents of some folders.
 
-    Parallel lists, one entry a folder with images directly in it. The file names of a folder are NUL-joined in order,
-    so that millions of names are a few large strings.
+    The first five are parallel lists, with one entry per folder that has images directly in it. The file names of a
+    folder are NUL-joined in order, so that millions of names take few objects.
 
     Attributes:
         folders: Path of each folder below the root, ``""`` for the root itself.
         files: Names of the images in it, encoded, NUL-joined, sorted.
         images: Number of images in it.
-        nbytes: Encoded bytes of these.
-        stamps: Changes with the size or the time of any of them.
-        deferred: Folders that were found and not listed, to be listed by further tasks.
-        skipped: What is not an image, or cannot be read.
+        nbytes: Total size of these images in bytes.
+        stamps: Hash of the sizes and modification times of these images.
+        deferred: Folders that were found but are left to further tasks.
+        skipped: Files and folders that are not images, or cannot be read.
     """
 
     folders: list[str]
@@ -43,11 +44,11 @@ class Listing(NamedTuple):
 
     @classmethod
     def empty(cls) -> Listing:
-        """Return a listing of nothing, to be extended."""
+        """Return an empty listing."""
         return cls([], [], [], [], [], [], [])
 
     def extend(self, other: Listing) -> None:
-        """Append what another listing found; its deferred folders are left to the caller."""
+        """Append another listing, except for its deferred folders."""
         self.folders.extend(other.folders)
         self.files.extend(other.files)
         self.images.extend(other.images)
@@ -57,7 +58,7 @@ class Listing(NamedTuple):
 
 
 def list_folders(task: tuple[str, list[str]]) -> Listing:
-    """List folders with all that is below them, except the sub-folders that are deferred.
+    """List folders and everything below them, except deferred sub-folders.
 
     Hidden and system folders are not entered at any depth. Symbolic links are followed, unless they lead to a folder
     that contains them.
@@ -111,7 +112,7 @@ class _Walk:
         return below
 
     def _entries(self, folder: str) -> list[os.DirEntry[str]]:
-        """Return what lies in a folder and is not hidden; none if it cannot be read."""
+        """Return the visible entries of a folder, none if it cannot be read."""
         try:
             with os.scandir(self._full(folder)) as scan:
                 entries = list(scan)
@@ -142,7 +143,7 @@ class _Walk:
         return f"{self.root}/{folder}" if folder else self.root
 
     def _leads_up(self, link: str, folder: str) -> bool:
-        """Return whether a link points at the folder that it lies in, or at one above that within the root."""
+        """Return whether a link points to a folder that contains it, up to the root."""
         target = os.stat(link)
         parts = folder.split("/") if folder else []
         above = ["/".join(parts[:count]) for count in range(len(parts) + 1)]
@@ -170,7 +171,7 @@ class _Walk:
             self._skip(path, "not an image", "other")
 
     def _skip_unreadable(self, path: str, error: OSError) -> None:
-        """Skip a file that cannot be looked at, or a broken link. A link without an extension stands for a folder."""
+        """Skip a file that cannot be inspected, or a broken link. A link without an extension counts as a folder."""
         extension = _extension(path.rpartition("/")[2])
         kind: SkippedKind = "other"
         if not extension:

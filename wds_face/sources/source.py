@@ -20,7 +20,7 @@ def quiet(_: int) -> None:
 
 
 def keep(_: Workers) -> None:
-    """Release nothing; the default of :attr:`Inventory.release`."""
+    """Do nothing; the default of :attr:`Inventory.release`."""
 
 
 class Image(NamedTuple):
@@ -38,11 +38,11 @@ class Skipped(NamedTuple):
     """Something in a source that a conversion leaves out, and why.
 
     Attributes:
-        item: Name of it, relative to the source, so that reports of different machines can be compared.
-        reason: Why it is left out, in a few words.
-        kind: ``"item"``: it claims to be an image, a record or a sample, and cannot be read. ``"container"``: a file
-            that holds many items (a shard, a record file, an ``.idx``) is damaged. ``"other"``: it is something else,
-            such as a text file, a hidden folder, or an identity with too few images; nothing is lost.
+        item: Name relative to the source, so that lists from different machines can be compared.
+        reason: Short reason why it is left out.
+        kind: ``"item"``: an image, a record or a sample that cannot be read. ``"container"``: damage to a file that
+            holds many items (a shard, a record file, an ``.idx``). ``"other"``: anything else, such as a text file, a
+            hidden folder, or an identity with too few images; nothing is lost.
     """
 
     item: str
@@ -80,11 +80,11 @@ class Inventory:
     notes: list[str] = field(default_factory=list)
     """What the user should know but nothing was left out for."""
     remedy: str = ""
-    """What helps against a damaged container, for the error; empty where only a good copy does."""
+    """Remedy for a damaged container, for the error message; empty if only a good copy helps."""
     facts: dict[str, Any] = field(default_factory=dict)
     """How the source was read, JSON-able, for example ``{"label_from": "cls"}``. Recorded in ``index.json``."""
     release: Callable[[Workers], object] = keep
-    """Removes what the parts are read from besides the source, such as local copies. Call it when all are read."""
+    """Removes temporary data that the parts are read from, such as local copies. Call it after reading all parts."""
 
 
 class Source(Protocol):
@@ -95,7 +95,7 @@ class Source(Protocol):
 
     @property
     def recursive(self) -> bool:
-        """Whether folders below its location are read too."""
+        """Whether sub-folders of the location are read too."""
         ...
 
     @property
