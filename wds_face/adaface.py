@@ -1,4 +1,4 @@
-"""The hyperparameters of AdaFace's and OAML's ``main.py``, as arguments of our ``DataModule``."""
+"""Translate the hyperparameters of AdaFace's and OAML's ``main.py`` into arguments of our ``DataModule``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from wds_face.transforms import Augmenter
 
 _log = logging.getLogger("wds_face")
 
-# What their main.py passes to their DataModule beside the arguments that ours has: options of the network, the
-# optimizer and the trainer.
+# Options of the network, the optimizer and the trainer, which their main.py passes to their DataModule too.
 # https://github.com/mk-minchul/AdaFace/blob/c60eaa786a42c03444f3df7096dbaf9d57ae010d/config.py
 # https://github.com/adam-a-i/OAML/blob/208da5cd27460f8c9228b824dd3ef286e21cbf5e/config.py
 _NOT_ABOUT_DATA = frozenset(
@@ -54,14 +53,14 @@ _NOT_ABOUT_DATA = frozenset(
 
 
 def stream_options(options: Mapping[str, Any], swap_color_channel: bool | None) -> dict[str, Any]:
-    """Return those options that a :class:`~wds_face.PKStream` takes; log the names of AdaFace's and OAML's others.
+    """Return the options that a :class:`~wds_face.PKStream` takes. Logs the names of AdaFace's and OAML's others.
 
     Args:
         options: Arguments of a ``DataModule`` beyond its own.
-        swap_color_channel: As given to the ``DataModule``, where it means the opposite of what it does in theirs.
+        swap_color_channel: As given to our ``DataModule``, where it means the opposite of theirs.
 
     Raises:
-        TypeError: An option is neither the stream's nor theirs.
+        TypeError: An option belongs neither to the stream nor to AdaFace or OAML.
     """
     known = set(inspect.signature(PKStream).parameters) - {"url", "p", "k"}
     unknown = [name for name in options if name not in known and name not in _NOT_ABOUT_DATA]
@@ -85,8 +84,8 @@ def adaface_arguments(shards: str | os.PathLike[str] | None, hparams: Mapping[st
     """Return the arguments of a ``DataModule`` that trains as AdaFace does; see ``DataModule.adaface``.
 
     Args:
-        shards: Where images come from in place of the folders or records of *hparams*; None for those.
-        hparams: AdaFace's hyperparameters and arguments of a ``DataModule``, which override what AdaFace does.
+        shards: Shards to read instead of the folders or records that *hparams* name; None to read those.
+        hparams: AdaFace's hyperparameters, and arguments of a ``DataModule``, which override AdaFace's settings.
 
     Raises:
         ValueError: Both *channels* and *swap_color_channel* are given.
@@ -98,7 +97,7 @@ def adaface_arguments(shards: str | os.PathLike[str] | None, hparams: Mapping[st
             _log.warning("DataModule.adaface reads %s and ignores %s", shards, " and ".join(replaced))
     swapped = arguments.pop("swap_color_channel", None)
     if swapped is not None and arguments.get("channels") is not None:
-        raise ValueError("channels and swap_color_channel are two names of one thing: give one of them")
+        raise ValueError("channels and swap_color_channel are two names of one thing: give only one of them")
     if arguments.get("channels") is None:
         arguments["channels"] = "rgb" if swapped else "bgr"
     arguments.setdefault("num_instances", 1)

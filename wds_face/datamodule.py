@@ -62,8 +62,8 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
     What differs from the text it follows: the medical masks are placed for faces on ArcFace's template, which MS1MV2,
     Glint360K and WebFace have; nothing is mapped for writing; validation needs no ``concat_validation_memfile``.
 
-    ``DataModule(**hparams)`` takes what AdaFace's and OAML's ``main.py`` pass; what is not about data is ignored, and
-    one line of the log names it. Mind that ``swap_color_channel`` means the opposite there: see :meth:`adaface`.
+    ``DataModule(**hparams)`` accepts the options that AdaFace's and OAML's ``main.py`` pass, and ignores those that are
+    not about data; one log line names them. ``swap_color_channel`` means the opposite there: see :meth:`adaface`.
 
     Args:
         shards: folder or URL of a data set that ``wds-face convert`` made. Without it images come from
@@ -82,7 +82,7 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
         flip: how likely an image is to be flipped left to right.
         transform: of a PIL image, in place of occlusion and flip; with shards of the augmenter too.
         channels: ``"rgb"`` or ``"bgr"``: of training images, and what the validation sets must have.
-        swap_color_channel: True says ``"bgr"``. In AdaFace and OAML it is False that trains on BGR.
+        swap_color_channel: True means ``"bgr"``. In AdaFace and OAML, False trains on BGR.
         use_mxrecord: see *shards*.
         train_data_subset: False: what is trained on is chosen when it is converted, or by *min_images*.
         output_dir: of image folders and records: the first sample is saved in ``training_samples/`` there.
@@ -92,7 +92,7 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
 
     Raises:
         ValueError: arguments that contradict each other.
-        TypeError: an argument that neither this, a PKStream, AdaFace nor OAML has.
+        TypeError: an argument is unknown to this class, PKStream, AdaFace and OAML.
         WdsFaceError: by the hooks, where data are missing, damaged, or of other channels.
     """
 
@@ -166,15 +166,16 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
     def adaface(cls, shards: str | os.PathLike[str] | None = None, **hparams: Any) -> DataModule:
         """Make a DataModule that trains as AdaFace does, from the hyperparameters of its ``main.py``.
 
-        That is on BGR images, all of them once in an epoch in random order (K = 1), without occlusion, flipped half of
-        the time, and augmented as its scripts say: crop, low resolution and photometric changes with probability 0.2
-        each, brightness, contrast and saturation by up to 0.5. *hparams* override each of these.
+        It trains on BGR images, each once per epoch in random order (K = 1), without occlusion, flipped with
+        probability 0.5, and augmented as in AdaFace's scripts: crop, low resolution and photometric changes with
+        probability 0.2 each, the latter changing brightness, contrast and saturation by up to 0.5. *hparams* override
+        each of these.
 
         ``swap_color_channel`` has AdaFace's meaning here: images are reversed to BGR, and with True reversed again, so
-        that BGR comes of files that hold BGR.
+        that files that hold BGR yield BGR.
 
-        Unlike AdaFace, a batch of shards holds no identity twice, and its last batch of an epoch is filled; a crop is
-        resized to the whole image, where AdaFace leaves black around it (see :class:`~wds_face.Augmenter`).
+        Unlike AdaFace, a batch from shards never holds an identity twice, and the last batch of an epoch is filled; a
+        crop is resized to the whole image, where AdaFace leaves black around it (see :class:`~wds_face.Augmenter`).
 
         After https://github.com/mk-minchul/AdaFace/tree/c60eaa786a42c03444f3df7096dbaf9d57ae010d: ``data.py``,
         ``dataset/image_folder_dataset.py``, ``dataset/augmenter.py`` and ``scripts/run_ir101_ms1mv2.sh``.
@@ -185,7 +186,7 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
 
         Raises:
             ValueError: Both *channels* and *swap_color_channel* are given, or arguments contradict each other.
-            TypeError: An argument that neither a DataModule, a PKStream nor AdaFace has.
+            TypeError: An argument is unknown to DataModule, PKStream and AdaFace.
         """
         data = cls(shards, **adaface_arguments(shards, hparams))
         data._shuffle_images = data.num_instances == 1
@@ -200,7 +201,7 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
 
     @property
     def classes(self) -> list[str]:
-        """The original name of each label: of shards and folders; records hold none, so these are their labels."""
+        """The original name of each label. Records hold no names, so theirs are the labels themselves."""
         if self.shards is not None:
             return self._labels().classes
         folders = cast("Any", self._folders())
@@ -292,7 +293,7 @@ class DataModule(LightningDataModule):  # type: ignore[misc,unused-ignore]
         return url if is_url(url) else os.path.join(self.data_root, url)
 
     def _below(self, path: str | os.PathLike[str], argument: str) -> Path:
-        """Return a path on this machine; relative ones begin at *data_root*."""
+        """Return a path on this machine. Relative paths are resolved against *data_root*."""
         return self.data_root / local_path(path, argument)
 
     def _folders(self) -> Dataset[Any]:

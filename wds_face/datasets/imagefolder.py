@@ -25,14 +25,14 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
     """Decode an image file by the rules of :mod:`wds_face.decoding`.
 
     Args:
-        path: Of a JPEG, PNG, WebP, BMP, TIFF, PPM or GIF file.
+        path: Path of a JPEG, PNG, WebP, BMP, TIFF, PPM or GIF file.
 
     Returns:
         A PIL image of mode RGB.
 
     Raises:
-        ImageError: It cannot be decoded.
-        OSError: It cannot be read.
+        ImageError: The file cannot be decoded.
+        OSError: The file cannot be read.
     """
     return Image.fromarray(decode_or_raise(Path(path).read_bytes(), FORMATS))
 
@@ -43,17 +43,17 @@ class CustomImageFolderDataset(ImageFolder):  # type: ignore[misc]
     ``dataset[i]`` is (sample, target), or (sample, target, mask) where the transform returns a tuple of image and mask.
     An image is loaded, its channels reversed if that is wanted, augmented, and given to the transform.
 
-    Unlike torchvision's, it takes no hidden, thumbnail and trash folders (``.ipynb_checkpoints``, ``@eaDir``,
-    ``__MACOSX``, …) for classes, and no images in them or with hidden names (``._0.jpg``), as a conversion does.
-    Without such folders, ``class_to_idx`` and ``samples`` are torchvision's.
+    Unlike torchvision, it skips hidden, thumbnail and trash folders (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``,
+    …) and files with hidden names (``._0.jpg``), as a conversion does. Without such folders and files,
+    ``class_to_idx`` and ``samples`` equal torchvision's.
 
     Args:
         root: the folder, with a folder of images for each identity.
         transform: of a PIL image.
         target_transform: of the label.
-        loader: makes an image of a path; by default :func:`load_image`.
-        is_valid_file: Which files to take, hidden ones included; by default those with the extension of an image that
-            are not hidden at any depth.
+        loader: Loads the image at a path; defaults to :func:`load_image`.
+        is_valid_file: Decides which files to take, hidden ones included; by default, files with the extension of an
+            image that are not hidden at any depth.
         low_res_augmentation_prob: probability of a lower resolution.
         crop_augmentation_prob: probability of a crop.
         photometric_augmentation_prob: probability of other brightness, contrast and saturation.
@@ -96,7 +96,7 @@ class CustomImageFolderDataset(ImageFolder):  # type: ignore[misc]
         """Return the names of the identity folders, sorted, and the label of each.
 
         Raises:
-            FileNotFoundError: There is none.
+            FileNotFoundError: There is no such folder.
         """
         names, _ = super().find_classes(os.fspath(directory))
         classes = [name for name in names if not is_hidden(name)]

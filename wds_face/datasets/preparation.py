@@ -12,7 +12,7 @@ from wds_face.datasets.snapshot import Snapshot
 from wds_face.transforms import Augmenter
 from wds_face.transforms.forms import image_array
 
-#: Formats that map-style data sets read. Records of other tools hold a GIF now and then, which shards do not take.
+#: Formats that map-style data sets read. Records of other tools sometimes hold a GIF, which a conversion refuses.
 FORMATS = (*decoding.FORMATS, "GIF")
 
 #: What Pillow raises on a damaged image. An OSError with an ``errno`` is the file system's.

@@ -29,9 +29,9 @@ class BaseMXDataset(Dataset[Any]):
     """The images of a ``.rec`` file, in any of the layouts that face data sets come in; mxnet is not needed.
 
     Image ``i`` is the i-th in the file. Its target is its own label, the first where it has several. The header and
-    the identity-range records of InsightFace are no images. A record that is empty or without a label is left out: a
-    warning says how many, :attr:`skipped` which. A file that is cut off or damaged is refused, and so is an ``.idx``
-    that does not belong to it, so that a data set never shrinks unnoticed.
+    the identity-range records of InsightFace are no images. Records that are empty or lack a label are left out; a
+    warning gives their number, :attr:`skipped` lists them. A truncated or damaged file is refused, and so is an
+    ``.idx`` that does not belong to it, so that a data set never shrinks unnoticed.
 
     Only headers are read to begin with. The file is mapped into memory when an image is first read, once in each
     process, so the data set can be handed to workers that are forked or spawned.
@@ -39,15 +39,15 @@ class BaseMXDataset(Dataset[Any]):
     Args:
         root_dir: a folder with ``train.rec`` and, if there is one, ``train.idx``; or a ``.rec`` file.
         swap_color_channel: give images in BGR.
-        salvage: Take what can be read of a damaged file, with a warning. An ``.idx`` that does not belong to the file
-            is not used.
-        idx: ``"check"``: the ``.idx`` must name every image of the ``.rec``. ``"trust"``: it decides which images are
-            taken, for example those of a hold-out set. ``"ignore"``: the ``.rec`` is read without it.
+        salvage: Take all that can be read of a damaged file, with a warning. Ignores an ``.idx`` that does not belong
+            to the file.
+        idx: Use of the ``.idx``. ``"check"`` requires it to list every image of the ``.rec``; ``"trust"`` takes the
+            images that it lists, such as a hold-out set; ``"ignore"`` reads the ``.rec`` without it.
 
     Raises:
         SourceError: there is no such file, or no image in it; it is damaged, or its ``.idx`` does not belong to it.
         RecordError: the file or its index cannot be read, or a label is not a whole number.
-        ValueError: ``idx`` is none of these.
+        ValueError: *idx* is something else.
     """
 
     def __init__(
@@ -174,14 +174,14 @@ class AugmentRecordDataset(BaseMXDataset):
 
 
 def _refuse_damage(path: Path, found: ImageRecords) -> None:
-    """Raise SourceError for a file that is not whole, naming the first damage and the remedy."""
+    """Raise SourceError for an incomplete file, with the first damage and the remedy."""
     damage = [entry for entry in found.skipped if entry.kind == "container"]
     if not damage:
         return
     more = f" ({len(damage) - 1:,} more)" if damage[1:] else ""
     remedy = f"copy {path.name} again"
     if found.idx_misfit:
-        remedy = 'give idx="ignore" to read it without the .idx, idx="trust" to take only what that lists'
+        remedy = 'give idx="ignore" to read it without the .idx, idx="trust" to take only the images that it lists'
     raise SourceError(f"{path}: {damage[0].item}: {damage[0].reason}{more}: {remedy}, or salvage=True")
 
 

@@ -35,7 +35,7 @@ class RandomIdentitySampler(DistributedSampler[int]):
     Args:
         data_source: a data set with ``targets`` (list, array or tensor: a label for each image), a ``Subset`` or
             ``ConcatDataset`` of such, or the labels themselves. Different data sets in a ``ConcatDataset`` must not
-            have labels in common: label 3 of one is not label 3 of the other.
+            share labels, since label 3 is a different person in each.
         num_instances: images of each identity, k.
         seed: of all choices, together with the epoch.
         num_replicas: processes that share a pass; those of ``torch.distributed`` by default, 1 without it.
@@ -45,7 +45,7 @@ class RandomIdentitySampler(DistributedSampler[int]):
     Raises:
         TypeError: the labels cannot be had without reading images, or are not one number or string each.
         ValueError: no labels, labels that are not as many as the images, labels that several data sets of a
-            ``ConcatDataset`` have in common, or an argument out of its range.
+            ``ConcatDataset`` share, or an argument out of its range.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ def _labels(source: Any) -> Array:
 
 
 def _parts(source: Any) -> Iterator[Any]:
-    """Yield the data sets of a ``ConcatDataset``, and of those within it, in order."""
+    """Yield the data sets of a ``ConcatDataset``, including those of nested ones, in order."""
     if not isinstance(source, ConcatDataset):
         yield source
         return
@@ -180,10 +180,10 @@ def _parts(source: Any) -> Iterator[Any]:
 
 
 def _refuse_common_labels(parts: Sequence[tuple[Any, Array]]) -> None:
-    """Refuse different data sets that have a label in common; subsets of one data set may.
+    """Refuse different data sets that share a label. Subsets of one data set may share labels.
 
     Raises:
-        ValueError: two have; the message names the label.
+        ValueError: Two data sets share a label, which the message names.
     """
     by_origin: dict[int, tuple[str, list[Array]]] = {}
     for part, labels in parts:

@@ -86,7 +86,7 @@ def refuse_accelerate_wrapper(stream: PKStream) -> None:
         return
     if type(active).__name__ == "SkipDataLoader":
         raise WdsFaceError(
-            "accelerate's skip_first_batches starts the stream over in another epoch: resume with "
+            "accelerate's skip_first_batches starts the stream over in another epoch: resume by "
             "loader.load_state_dict (with transformers: LoaderStateCallback and ignore_data_skip=True)"
         )
     raise WdsFaceError(

@@ -38,10 +38,10 @@ class BatchTransform:
         augmenter: comes first.
         occlusion: comes last, on the flipped image, so that a mask is never flipped.
         flip: how likely an image is to be flipped left to right.
-        image_size: of the batch; images of another size are brought to it before anything else.
-        fit: how; see :func:`~wds_face.transforms.fit.fit_to_square`. Occlusions are placed on the result: their
-            reference points are in pixels of it, wherever the face has come to lie.
-        on_other_size: called with height and width of each image of another size.
+        image_size: Width and height of the images in a batch. Images of other sizes are brought to it first.
+        fit: How images are brought to it; see :func:`~wds_face.transforms.fit.fit_to_square`. Occlusions are placed on
+            the result: their reference points are pixels of it, wherever the face lies.
+        on_other_size: Called with height and width of each image of another size.
 
     Raises:
         TypeError: a transform is of another kind.

@@ -1,4 +1,4 @@
-"""How an image of any width and height becomes a square one."""
+"""Turn an image of any width and height into a square one."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Fit = Literal["stretch", "crop", "pad"]
 #: The values of :func:`fit_to_square`.
 FITS: tuple[Fit, ...] = ("stretch", "crop", "pad")
 
-#: The colour of what ``"pad"`` adds, in RGB. Aligned faces have black corners where the photograph ended, too.
+#: Value of the pixels that ``"pad"`` adds. Aligned faces, too, are black where the photograph ended.
 PAD_COLOUR = 0
 
 
 def fit_to_square(image: U8, out: U8, fit: Fit) -> None:
-    """Bring an image to the size of a square one.
+    """Resize an image to a square.
 
-    - ``"stretch"`` resizes width and height each to the side of the square; proportions change.
+    - ``"stretch"`` resizes width and height independently to the side of the square; proportions change.
     - ``"crop"`` cuts the largest centred square out of the image and resizes it; what lies outside is lost.
     - ``"pad"`` resizes the image to fit in, centres it, and fills the rest with black.
 
     Args:
         image: uint8 [H, W, 3].
-        out: Where it goes, uint8 [side, side, 3]; not a part of *image*.
+        out: Output, uint8 [side, side, 3]. Must not share memory with *image*.
         fit: One of :data:`FITS`.
     """
     side = out.shape[0]

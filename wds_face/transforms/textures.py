@@ -28,7 +28,7 @@ BUILT_IN = Path(__file__).with_name("masks")
 
 TURNS = ("front", "left", "right")  #: by :attr:`Placement.turn`
 
-# Names of pictures with a turn: our own, and MaskTheFace's.
+# Names of pictures of turned faces, in the schemes of wds_face and of MaskTheFace.
 _TURNED = re.compile(rf"(?P<kind>.+)[-_](?P<turn>{'|'.join(TURNS)})", re.IGNORECASE)
 
 _FILES = frozenset({".png", ".webp"})
@@ -162,15 +162,15 @@ def built_in_kinds() -> tuple[Kind, ...]:
 def read_kinds(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Kind]:
     """The kinds of mask in a file, in a list of files, or in a folder (its .png and .webp files, by name).
 
-    Files named ``<kind>-front`` or ``<kind>``, ``<kind>-left`` and ``<kind>-right`` are one kind, with ``_`` for ``-``
-    too: the names of MaskTheFace's templates, such as ``N95.png`` and ``N95_left.png``. In both, *left* is a face whose
-    nose points to the left of the picture.
+    Files named ``<kind>-front`` or ``<kind>``, ``<kind>-left`` and ``<kind>-right`` are one kind. ``_``
+    may replace ``-``, as in the names of MaskTheFace's templates, such as ``N95.png`` and ``N95_left.png``. In both
+    schemes, *left* means a face whose nose points to the left of the picture.
 
     Raises:
         FileNotFoundError: there is nothing there.
         PathError: a path is a URL.
-        ValueError: a file is no picture, has no transparency, or none of its pixels is opaque; or there are two
-            pictures of a turn, or none from the front.
+        ValueError: a file is no picture, has no transparency, or none of its pixels is opaque; or a kind
+            has two pictures of the same turn, or none from the front.
     """
     kinds: dict[Path, dict[str, Texture]] = {}
     for file in _files(paths):

@@ -20,21 +20,22 @@ from wds_face.transforms.resize import resize
 from wds_face.validation.images import Images, floats
 from wds_face.validation.unpickle import unpickle
 
-# How a pickle may begin that is a list of images and of pairs: protocol and frame, then a list, or the mark of one.
+# Beginning of a pickle of images and pairs: protocol and frame, then a list, or the mark of one.
 _PICKLED_SET = re.compile(rb"(?:\x80[\x00-\x05])?(?:\x95.{8})?[\](]", re.DOTALL)
 
-# What stands for a file that was not copied: nothing at all, a Git LFS pointer, a page that says why.
+# Beginning of a file that was not copied: an empty file, a Git LFS pointer or an error page.
 _INSTEAD_OF_A_FILE = re.compile(rb"\Z|version https://git-lfs|\s*<(?:!DOCTYPE|html|\?xml)", re.IGNORECASE)
 
 
 class NotASetError(SourceError):
-    """A ``.bin`` is something else than a set of pairs, such as mxnet's ``mean.bin`` or the weights of a network."""
+    """A ``.bin`` file is not a set of pairs, but for example mxnet's ``mean.bin`` or the weights of a network."""
 
 
 def is_foreign(path: str | os.PathLike[str]) -> bool:
-    """Return whether a ``.bin`` is something else than a set of pairs, by its first bytes.
+    """Return whether a ``.bin`` file is not a set of pairs, judging by its first bytes.
 
-    A file that is empty, a Git LFS pointer or an error page stands for one that was not copied, and is not foreign.
+    An empty file, a Git LFS pointer and an error page take the place of a set that was not copied: they are not
+    foreign.
     """
     with open(path, "rb") as file:
         head = file.read(64)
@@ -91,8 +92,8 @@ class Bin(Encoded):
         issame: bool ``[n]``, for images 2 i and 2 i + 1.
 
     Raises:
-        NotASetError: it is something else.
-        SourceError: it is no whole pickle of images and pairs, or holds a number of images that does not fit.
+        NotASetError: The file is not a set of pairs.
+        SourceError: The file is not a complete pickle of images and pairs, or their numbers do not match.
     """
 
     def __init__(self, path: str | os.PathLike[str], image_size: int = 112, channels: str = "rgb") -> None:

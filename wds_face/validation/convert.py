@@ -55,12 +55,12 @@ class Converted:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What became of the validation sets of a folder.
+    """Result of converting the validation sets of a folder.
 
     Attributes:
         converted: Sets that are memfiles now, in the order of :func:`~wds_face.validation.sets.find_sets`.
-        foreign: ``.bin`` files that are something else than a set, and what was found; nothing is lost with them.
-        damaged: Files of sets that could not be converted, and why.
+        foreign: ``.bin`` files that are not validation sets, with an explanation. Not an error.
+        damaged: Files of sets that could not be converted, with the reason.
     """
 
     converted: list[Converted]
@@ -83,8 +83,8 @@ def convert_validation(
     """Make memfiles of validation sets: of ``.bin`` files, of bcolz carrays, and of other memfiles.
 
     Sets that are there already, and as they should be, stay as they are. Killed at any moment, it goes on when it is
-    called again. Two processes may make the same sets at once. A damaged set does not stop the others: it is raised
-    when they are converted. ``.bin`` files that are no sets are passed over; :func:`convert_sets` names them.
+    called again. Two processes may make the same sets at once. A damaged set does not stop the others: the error is
+    raised after they are converted. ``.bin`` files that are not sets are skipped; :func:`convert_sets` lists them.
 
     Args:
         src: a folder of sets, or a ``.bin`` file.
@@ -92,7 +92,7 @@ def convert_validation(
         names: of the sets; by default all that are there.
         dtype: ``"uint8"``, or ``"float32"``, which takes four times as much and is what AdaFace's code needs.
         channels: their order; by default RGB of ``.bin`` files, and what carrays and memfiles have: BGR of AdaFace's.
-        image_size: images of ``.bin`` files of another size are resized to this, each side for itself.
+        image_size: Images of other sizes in ``.bin`` files are resized to this, width and height independently.
         concat: write ``concat_validation_memfile`` with the five benchmarks too, as AdaFace's code needs it.
         overwrite: replace sets that are there and are not as they should be.
         progress: show a bar for each, on a terminal.
@@ -130,12 +130,12 @@ def convert_sets(
     overwrite: bool = False,
     progress: bool = False,
 ) -> Conversion:
-    """Do what :func:`convert_validation` does, and return what was damaged or passed over instead of raising it.
+    """Convert like :func:`convert_validation`, but return damaged and skipped files instead of raising an error.
 
     Args:
         src: a folder of sets, or a ``.bin`` file.
         dest: the folder for the memfiles.
-        names: of the sets; those that are named must be sets.
+        names: Names of the sets to convert, each of which must be a set; by default all.
         dtype, channels, image_size, concat, overwrite, progress: see :func:`convert_validation`.
 
     Raises:
@@ -182,7 +182,7 @@ def convert_sets(
                 overwrite=overwrite,
                 progress=progress,
             )
-        except SourceError as error:  # of an image in it; what is wrong with *dest* is a DatasetError
+        except SourceError as error:  # an image of the set; errors in *dest* are DatasetErrors
             made.damaged[file] = str(error)
             continue
         made.converted.append(converted)
@@ -199,9 +199,9 @@ def _is_bin(src: Path) -> bool:
 
 
 def _sources(src: Path, *, named: bool) -> tuple[Path, dict[str, Kind], dict[str, str]]:
-    """Return the folder of the sets, the kind of each by name, and the files in it that are no sets.
+    """Return the folder of the sets, the kind of each by name, and the files in it that are not sets.
 
-    A ``.bin`` that is named is a set, whatever is in it, so that it is an error where it is not.
+    A ``.bin`` that is named counts as a set whatever it holds, so that it is an error if it is not one.
     """
     if _is_bin(src):
         return src.parent, {src.stem: "bin"}, {}

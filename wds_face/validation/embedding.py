@@ -41,8 +41,8 @@ def embed(
 
     Args:
         model: any callable of images that returns embeddings [B, d], or a tuple that begins with them, as the nets of
-            AdaFace do. It is not moved. Images are cast to the type of a module's first parameter, so that networks in
-            float16 and bfloat16 take them; embeddings are added up in float32.
+            AdaFace do. It is not moved. Images are cast to the dtype of a module's first parameter, so that float16 and
+            bfloat16 networks accept them; embeddings are summed in float32.
         loader: yields (images float32 [B, 3, 112, 112], issame [B], dataname [B], index [B]).
         flip: add the embedding of the mirrored image, neither normalised, as InsightFace does.
         device: where images go; by default where the model's first parameter is, else the CPU.

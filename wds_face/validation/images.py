@@ -135,7 +135,7 @@ class Memfile(Images):
         return out
 
     def _read_at(self, into: memoryview, offset: int) -> int:
-        """Read bytes from *offset* on. Returns how many were read, 0 at the end of the file."""
+        """Read bytes from *offset* on. Returns the number of bytes read, 0 at the end of the file."""
         if hasattr(os, "preadv"):
             return os.preadv(self._file, [into], offset)
         with open(self.path, "rb", buffering=0) as file:  # Windows

@@ -51,7 +51,7 @@ def memfile_path(root: str | os.PathLike[str], name: str) -> Path:
 def find_sets(root: str | os.PathLike[str], kinds: Sequence[Kind] = KINDS) -> dict[str, Kind]:
     """The sets in a folder, and the first of *kinds* that each is there as; the five benchmarks first, then by name.
 
-    A ``.bin`` that is something else than a set is not among them, unless it has the name of a benchmark.
+    ``.bin`` files that are not sets are left out, except for those with the name of a benchmark.
     """
     root = local_path(root, "path")
     found = dict[str, Kind]()
@@ -68,7 +68,7 @@ def find_sets(root: str | os.PathLike[str], kinds: Sequence[Kind] = KINDS) -> di
 
 
 def foreign_files(root: str | os.PathLike[str]) -> list[Path]:
-    """Return the ``.bin`` files of a folder that :func:`find_sets` takes for something else than sets, by name."""
+    """Return the ``.bin`` files of a folder that :func:`find_sets` leaves out since they are not sets, by name."""
     return [path for path in _bins(Path(root)) if path.stem not in BENCHMARKS and is_foreign(path)]
 
 
@@ -173,7 +173,7 @@ def write_concat(root: str | os.PathLike[str], sets: dict[str, ValidationSet], *
 
 @contextmanager
 def alone(root: str | os.PathLike[str], name: str) -> Iterator[None]:
-    """Keep other processes from making this set meanwhile, and remove what killed ones left.
+    """Keep other processes from making this set meanwhile, and remove leftovers of killed ones.
 
     Where the file system has no locks two processes may make it at once; each of their files still appears whole.
     """

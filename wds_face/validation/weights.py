@@ -1,4 +1,4 @@
-"""Weights of a network, out of the checkpoints that trainers write. Nothing in a file is run."""
+"""Load the weights of a network from the checkpoints that trainers write, without running anything in them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from wds_face.errors import SourceError
 from wds_face.location import local_path
 from wds_face.units import plural
 
-# Dicts within dicts that are looked into.
+# Depth to which nested dicts are searched.
 _DEEPEST = 6
-# Names that a message lists.
+# Maximum number of names in a message.
 _LISTED = 4
 # Counts batches. Checkpoints older than PyTorch 0.4.1 do not have it, and it does not change what a network computes.
 _OPTIONAL = "num_batches_tracked"
@@ -26,20 +26,20 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str], prefix: str |
     """Load weights into a network, from a state dict or a checkpoint that holds it at any depth.
 
     The names in a file are those of its dicts and tensors, joined by dots: a Lightning checkpoint has
-    ``state_dict.model.conv1.weight``, one of arcface_torch ``state_dict_backbone.conv1.weight``. Where the network's
-    own names begin in them is found.
+    ``state_dict.model.conv1.weight``, one of arcface_torch ``state_dict_backbone.conv1.weight``. The prefix of the
+    network's own names is detected.
 
     Args:
         network: Network to load into. It must have weights.
-        path: File that ``torch.save`` wrote, on this machine.
-        prefix: What precedes the network's names in the file, such as ``"state_dict.model."``; by default it is found.
+        path: Local file that ``torch.save`` wrote.
+        prefix: Prefix of the network's names in the file, such as ``"state_dict.model."``; detected by default.
 
     Returns:
-        The names of tensors next to the network's that were not used.
+        The names of tensors after the same prefix that were not used.
 
     Raises:
-        SourceError: The file is not a checkpoint, lacks weights of the network, has others of the same name, or holds
-            them several times.
+        SourceError: The file is not a checkpoint, lacks weights of the network, has weights of other shapes, or holds
+            the network several times.
     """
     file = local_path(path, "weights")
     there = dict(_tensors(_read(file)))
@@ -63,7 +63,7 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str], prefix: str |
 
 
 class _Ignored:
-    """Takes the place of every object in a file that is not a tensor, a container or a number; it does nothing."""
+    """Replaces every object in a file that is not a tensor, a container or a number. Does nothing."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
@@ -73,14 +73,14 @@ class _Ignored:
 
 
 def _read(file: os.PathLike[str]) -> Any:
-    """Read a file of torch.save without running anything in it."""
+    """Read a file that torch.save wrote, without running anything in it."""
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         pass
     except (RuntimeError, EOFError, ValueError, LookupError, UnicodeDecodeError):
         raise SourceError(f"{file} is no state dict: save one by torch.save") from None
-    # Lightning puts the arguments of a training next to the weights, objects of any class.
+    # Lightning stores the hyperparameters next to the weights, which may be objects of any class.
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(file)
         with torch.serialization.safe_globals([(_Ignored, name) for name in names]):
@@ -104,7 +104,7 @@ def _tensors(state: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str
 
 
 def _find_prefix(file: str, network: nn.Module, there: dict[str, torch.Tensor], needed: list[str]) -> str:
-    """Return what precedes the network's names in a file; where they are not whole, after what most of them are."""
+    """Return the prefix of the network's names in a file; if no prefix has all of them, the one that has most."""
     prefixes = _prefixes(there, needed)
     whole = [start for start in prefixes if all(start + name in there for name in needed)]
     if not whole:
@@ -121,7 +121,7 @@ def _find_prefix(file: str, network: nn.Module, there: dict[str, torch.Tensor], 
 
 
 def _prefixes(there: dict[str, torch.Tensor], needed: list[str]) -> list[str]:
-    """Return what precedes the first or last name of the network in names of a file, in their order."""
+    """Return the prefixes of the network's first or last name in the names of a file, in file order."""
     found: dict[str, None] = {}
     for name in there:
         for end in (needed[0], needed[-1]):
@@ -132,7 +132,7 @@ def _prefixes(there: dict[str, torch.Tensor], needed: list[str]) -> list[str]:
 
 
 def _best(prefixes: list[str], there: dict[str, torch.Tensor], needed: list[str]) -> str:
-    """Return the prefix after which most of the network's names are there."""
+    """Return the prefix with which most of the network's names exist."""
     return max(prefixes or [""], key=lambda prefix: sum(prefix + name in there for name in needed))
 
 
@@ -143,7 +143,7 @@ def _describe_missing(file: str, prefix: str, missing: list[str], unused: list[s
     )
     if unused:
         text += f"; it has {_listed(unused)} ({plural(len(unused), 'name')} not of the network)"
-    return f"{text}. Is --model the network that was trained, and do its names begin after this --weights-prefix?"
+    return f"{text}. Is --model the network that was trained, and is --weights-prefix right?"
 
 
 def _listed(names: list[str]) -> str:
