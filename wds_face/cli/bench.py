@@ -53,7 +53,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gener
     type=click.Choice(["float32", "uint8"]),
     default="float32",
     show_default=True,
-    help="Type of the images that leave the workers: output= of PKStream.",
+    help="Type of the images that the workers return; sets output= of PKStream.",
 )
 @click.option("--plain", is_flag=True, help="Without augmentations, masks and flips.")
 @click.option(
@@ -107,7 +107,7 @@ def bench(
 
 
 def _print_nothing(line: str = "") -> None:
-    """Take the place of ``click.echo`` where there is nothing to show."""
+    """Replace ``click.echo`` where nothing is to be printed."""
 
 
 def _bench(
@@ -216,14 +216,14 @@ def _that_fit(stream: PKStream, numbers: list[int], options: dict[str, Any]) -> 
         )
     if len(fit) < len(numbers):
         click.echo(
-            f"wds-face bench: {size(there)} are free, too little for more than {plural(fit[-1], 'worker')}", err=True
+            f"wds-face bench: {size(there)} are free, not enough for more than {plural(fit[-1], 'worker')}", err=True
         )
     return fit
 
 
 @contextmanager
 def _announced(what: str, quiet: bool) -> Iterator[None]:
-    """Show what is going on, on a terminal only."""
+    """Show progress, on a terminal only."""
     show = sys.stderr.isatty() and not quiet
     if show:
         click.echo(f"  {what}", err=True, nl=False)

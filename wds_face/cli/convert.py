@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = (
-    shared.name("train", "Name of the data set, with which those of its shards begin."),
+    shared.name("train", "Name of the data set; the names of its shards begin with it."),
     click.option("--shard-size", type=Bytes(), metavar="SIZE", help="Size of a shard, like 64MB [default: 8-256 MiB]."),
     shared.seed,
     click.option("--min-images", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
@@ -38,13 +38,13 @@ _OPTIONS = (
     click.option("--deep", is_flag=True, help="Decode every image, to leave out those damaged in the middle too."),
     click.option("--strict", is_flag=True, help="Stop where something would have to be left out."),
     click.option("--max-skipped", type=MaxSkipped(), default="1%", show_default=True, metavar="LIMIT",
-                 help="Leave out as many unreadable images: a share (1%, 0.01) or a number (20). "
-                 "With more nothing is published."),
+                 help="Maximum of unreadable images to leave out: a share (1%, 0.01) or a number (20). "
+                 "If there are more, nothing is published."),
     click.option("--salvage", is_flag=True,
-                 help="Take what can be read of damaged shards and record files, instead of stopping."),
+                 help="Keep what can be read from damaged shards and record files, instead of stopping."),
     click.option("--resume/--overwrite", default=True, show_default=True,
                  help="Go on with an unfinished DEST, or replace what it holds."),
-    click.option("--dry-run", is_flag=True, help="Check SRC and DEST, say what would be written, and write nothing."),
+    click.option("--dry-run", is_flag=True, help="Check SRC and DEST, print what would be written, and write nothing."),
     shared.as_json,
     shared.quiet,
 )  # fmt: skip
@@ -61,10 +61,10 @@ def _options(function: F) -> F:
 def convert() -> None:
     """Convert a face set into shards grouped by identity.
 
-    SRC is left as it is. DEST is a folder or an fsspec URL (s3://…). Images that cannot be read are left out and listed
+    SRC is not changed. DEST is a folder or an fsspec URL (s3://…). Images that cannot be read are left out and listed
     in DEST/skipped.tsv, up to --max-skipped of them. A source with a damaged shard, record file or index is refused
-    unless you say --salvage; nothing is published then. A conversion that was killed goes on where it was when the same
-    command is given again, and ends with the same bytes.
+    unless you give --salvage; nothing is published then. To resume a killed conversion, run the same command again; it
+    ends with the same bytes.
     """
 
 
@@ -76,8 +76,8 @@ def convert() -> None:
 def imagefolder(src: str, dest: str, identity_depth: int | None, **options: Any) -> None:
     """A folder with one sub-folder of images per identity.
 
-    Sub-folders of an identity belong to it. A tree that can be read in two ways, such as train/<identity> beside
-    test/<identity>, is refused until --identity-depth says where the identities are. Hidden, thumbnail and trash
+    Sub-folders of an identity belong to it. A tree that can be read in two ways, such as train/<identity> next to
+    test/<identity>, is refused unless --identity-depth gives the depth of the identities. Hidden, thumbnail and trash
     folders are left out.
 
     \b
@@ -116,21 +116,20 @@ def recordio(src: str, dest: str, idx: IdxUse, **options: Any) -> None:
     "--image-from",
     default="",
     metavar="EXT",
-    help="Extension of the image, if samples have several, or one of two parts: image.jpg.",
+    help="Extension of the image, if samples have several images or it has two parts, as in image.jpg.",
 )
-@click.option("--dots-in-keys", is_flag=True, help="File names have dots: the key ends at the last one.")
+@click.option("--dots-in-keys", is_flag=True, help="End keys at the last dot of the file name, not at the first.")
 @click.option(
     "--spool-dir",
     type=LocalPath(file_okay=False),
     metavar="FOLDER",
-    help="Where compressed shards, and those on a server, are copied to while they are converted "
-    "[default: $TMPDIR or /var/tmp].",
+    help="Folder for temporary local copies of compressed and remote shards [default: $TMPDIR or /var/tmp].",
 )
 @click.option(
     "--spool-size",
     type=Bytes(),
     metavar="SIZE",
-    help="Most that these copies may take [default: 90% of the free disk].",
+    help="Disk space that these copies may take [default: 90% of the free space].",
 )
 @_options
 def webdataset(
@@ -146,9 +145,9 @@ def webdataset(
 ) -> None:
     """WebDataset shards of any maker, in any order: regrouped by identity.
 
-    SRC is a folder of shards, with or without folders in it, a shard, or a pattern with braces or wildcards in any part
-    of the path, in quotes. Shards are .tar, .tar.gz, .tar.bz2, .tar.xz and .tar.zst files (and .tgz, .tbz2, .txz).
-    Where identities come from is decided once for all shards and printed; what is ambiguous is refused with the option
+    SRC is a folder of shards, with or without sub-folders, one shard, or a quoted pattern with braces or wildcards in
+    any part of the path. Shards are .tar, .tar.gz, .tar.bz2, .tar.xz and .tar.zst files (and .tgz, .tbz2, .txz).
+    The label rule is decided once for all shards and printed. Ambiguous labels are refused; the error names the option
     that decides.
 
     \b
@@ -247,7 +246,7 @@ def _show_dry_run(
     if found.finished:
         click.echo("it is complete already; there would be nothing to do")
     elif not found.checked:
-        click.echo(f"note: {shown(dest)} was not checked: whether it can be written shows only when it is")
+        click.echo(f"note: {shown(dest)} was not checked: only writing to it shows whether it can be written")
     for note in plan.inventory.notes:
         click.echo(f"note: {note}")
     _list_some([f"{item.item}: {item.reason}" for item in left_out])

@@ -39,12 +39,12 @@ _PICTURES = (".png", ".svg", ".pdf")
     "--weights",
     type=LocalPath(exists=True, dir_okay=False),
     metavar="FILE",
-    help="With --model: its state dict, or a checkpoint that holds it, of Lightning, arcface_torch or others.",
+    help="With --model: its state dict, or a checkpoint of Lightning, arcface_torch or others that holds it.",
 )
 @click.option(
     "--weights-prefix",
     metavar="NAMES",
-    help="What precedes the network's names in --weights: state_dict.model. [default: it is found].",
+    help="Prefix of the network's parameter names in --weights, as in state_dict.model. [default: detected].",
 )
 @options.sets
 @click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="What the network was trained on, to be checked.")
@@ -58,9 +58,9 @@ _PICTURES = (".png", ".svg", ".pdf")
     metavar="N",
     help="Worker processes that read images; 0 for none.",
 )
-@click.option("--device", metavar="DEVICE", help="Of torch [default: cuda if there is one].")
-@click.option("--save", type=OutputFile(), metavar="FILE", help="Keep the embeddings, as --embeddings takes.")
-@click.option("--roc", type=OutputFile(), metavar="FILE", help="Draw the ROC: a .png, .svg or .pdf.")
+@click.option("--device", metavar="DEVICE", help="Torch device [default: cuda if available].")
+@click.option("--save", type=OutputFile(), metavar="FILE", help="Save the embeddings, for use with --embeddings.")
+@click.option("--roc", type=OutputFile(), metavar="FILE", help="Plot the ROC curve to a .png, .svg or .pdf file.")
 @options.as_json
 @options.quiet
 def evaluate(
@@ -85,13 +85,13 @@ def evaluate(
     if (embeddings is None) == (model is None):
         raise click.UsageError("give either --model or --embeddings.")
     if weights_prefix is not None and weights is None:
-        raise click.UsageError("--weights-prefix is of --weights: give them too.")
+        raise click.UsageError("--weights-prefix applies to --weights: give both.")
     if weights is not None and model is None:
         raise click.UsageError("--weights are of a --model: give that too.")
     if roc is not None:
         if Path(roc).suffix.lower() not in _PICTURES:
             raise click.BadParameter(f"{roc} must end in {', '.join(_PICTURES)}.", param_hint="--roc")
-        require_matplotlib()  # before the work
+        require_matplotlib()  # fail before the work starts
     wanted = [name.strip() for name in names.split(",") if name.strip()] if names else None
     dataset = FiveValidationDataset(get_val_sets(val, wanted, channels=channels))
     if embeddings is not None:
@@ -208,7 +208,7 @@ def _network(name: str, weights: str | None, prefix: str | None, device: str | N
             raise click.BadParameter(f"{error}.".replace("?.", "?"), param_hint="--weights") from None
         if unused and not quiet:
             more = f", … ({len(unused)} in all)" if unused[3:] else ""
-            click.echo(f"note: not used of {weights}: {', '.join(unused[:3])}{more}", err=True)
+            click.echo(f"note: unused entries of {weights}: {', '.join(unused[:3])}{more}", err=True)
     try:
         return made.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except (RuntimeError, AssertionError) as error:

@@ -1,4 +1,4 @@
-"""Groups of commands."""
+"""Group commands, with the same behavior on every version of click."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import click
 
 
 class Group(click.Group):
-    """Commands under one name. Without any, it prints its help to standard error and ends with exit code 2.
+    """Group that prints its help to standard error and exits with code 2 if no command is given.
 
     Versions of click differ in both.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Print the help where no command is given."""
+        """Print the help if no command is given."""
         if not args and not ctx.resilient_parsing:
             click.echo(ctx.get_help(), err=True)
             ctx.exit(2)

@@ -100,7 +100,7 @@ def verify(
             click.echo(f"{problem.file}: {problem.what}")
     if problems:
         count = plural(len(problems), "problem")
-        click.echo(f"{shown(url)}: {count} found; convert it again with --overwrite, or copy it again", err=True)
+        click.echo(f"{shown(url)}: {count} found; convert again with --overwrite, or copy the data set again", err=True)
         sys.exit(1)
     if as_json or quiet:
         return
@@ -112,7 +112,7 @@ def verify(
 
 
 def _counts(index: Index) -> dict[str, int]:
-    """Return what a data set holds, for JSON."""
+    """Return the counts of a data set, for JSON."""
     return {
         "identities": len(index.identities),
         "images": index.images,
@@ -127,8 +127,8 @@ def _counts(index: Index) -> dict[str, int]:
 @options.as_json
 @options.quiet
 def info(url: str, *, k: int, as_json: bool, quiet: bool) -> None:
-    """Count identities and images, and show how they are spread, and how many identities have too few images for a
-    batch. Reads the index only.
+    """Count identities and images, and show how images are spread over identities and how many identities have too few
+    images for a batch. Reads only the index.
 
     \b
     Examples:

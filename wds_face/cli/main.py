@@ -37,10 +37,9 @@ def cli() -> None:
       wds-face convert validation faces_emore/ val/
       wds-face evaluate val/ --model net:ir_50 --weights backbone.pth
 
-    Every command takes -q, to print only errors, and --json, to print its results as JSON.
+    Every command takes -q to print only errors, and --json to print its results as JSON.
 
-    Exit codes: 0 done, 1 it could not be done or `verify` found something wrong, 2 wrong usage, also without a command,
-    130 interrupted.
+    Exit codes: 0 success, 1 failure or problems found by `verify`, 2 wrong usage or no command, 130 interrupted.
     """
 
 

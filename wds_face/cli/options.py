@@ -1,4 +1,4 @@
-"""Options that several commands have, with one meaning."""
+"""Define options that several commands share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ images = click.option(
     type=click.IntRange(min=1),
     default=4,
     show_default=True,
-    help="Images of each identity in a batch.",
+    help="Images per identity in a batch.",
 )
 seed = click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), default=0, show_default=True, help="Random seed.")
 points = click.option(
@@ -34,23 +34,21 @@ identity_depth = click.option(
     "--identity-depth",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Depth of the identity folders: 1 for SRC/<identity>, 2 for SRC/<split>/<identity> [default: found].",
+    help="Depth of the identity folders: 1 for SRC/<identity>, 2 for SRC/<split>/<identity> [default: detected].",
 )
 quiet = click.option(
-    "--quiet", "-q", is_flag=True, help="Print no progress, notes or results; errors and --json still come."
+    "--quiet", "-q", is_flag=True, help="Print no progress, notes or results, only errors and the output of --json."
 )
-as_json = click.option(
-    "--json", "as_json", is_flag=True, help="Print the results as JSON, and nothing else, to standard output."
-)
-sets = click.option("--names", metavar="A,B", help="Only these validation sets [default: all that are there].")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print only the results, as JSON, to standard output.")
+sets = click.option("--names", metavar="A,B", help="Only these validation sets [default: all].")
 label_option = click.option(
     "--label-from",
     default="auto",
     show_default=True,
     metavar="WHERE",
-    help="Where the label of a sample is: cls, txt or another member's extension; json:FIELD or json:FIELD.FIELD; "
+    help="Location of the label in a sample: cls, txt or another member's extension; json:FIELD or json:FIELD.FIELD; "
     "key, the folder of the key; 'key:REGEX', a group in the key. :text, :number, :int (binary) or :hex may follow, as "
-    "in cls:number. auto takes cls, else a field of .json, else key, and refuses what is ambiguous.",
+    "in cls:number. auto takes cls, else a field of .json, else key, and refuses ambiguous labels.",
 )
 
 

@@ -1,4 +1,4 @@
-"""Arguments that are paths of this machine, and arguments that may be URLs too."""
+"""Define argument types for local paths, and for paths or URLs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wds_face.location import is_url, local_text
 
 
 class LocalPath(click.Path):
-    """A path on this machine, as text; a URL is refused. Takes the arguments of ``click.Path``."""
+    """A local path, as text; URLs are refused. Takes the arguments of ``click.Path``."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the path."""
@@ -27,7 +27,7 @@ class LocalPath(click.Path):
 
 
 class OutputFile(LocalPath):
-    """A file on this machine that is to be written, in a folder that is there."""
+    """A local file to write, in an existing folder."""
 
     def __init__(self) -> None:
         super().__init__(dir_okay=False)
@@ -44,7 +44,7 @@ class OutputFile(LocalPath):
 
 
 class Location(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4
-    """A path on this machine or a URL of fsspec, as text."""
+    """A local path or an fsspec URL, as text."""
 
     name = "location"
 
@@ -58,7 +58,7 @@ class Location(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gene
         return str(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4
-        """Complete files of this machine."""
+        """Complete local files."""
         return [CompletionItem(incomplete, type="file")]
 
 
@@ -68,6 +68,6 @@ def _refuse_empty(
     param: click.Parameter | None,
     ctx: click.Context | None,
 ) -> None:
-    """Refuse what an unset variable of a shell gives, which would mean the current folder."""
+    """Refuse an empty value, as from an unset shell variable, which would mean the current folder."""
     if not os.fsdecode(value):
         kind.fail("it is empty.", param, ctx)

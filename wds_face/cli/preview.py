@@ -15,7 +15,7 @@ from wds_face.units import plural
 
 @click.command(short_help="Draw what each transform does to some of the faces.")
 @click.argument("src", type=Location())
-@options.output("preview.png", "Picture to write; the suffix says the format.")
+@options.output("preview.png", "Image file to write; the suffix sets the format.")
 @click.option("-n", "--faces", type=click.IntRange(1, 200), default=8, show_default=True, help="Number of faces.")
 @options.seed
 @options.points
@@ -37,8 +37,8 @@ def preview(
 ) -> None:
     """Draw what each transform does to the same faces, with the mask beside each.
 
-    SRC is a folder of image folders, a .rec file, or shards (a folder, a URL, a .tar). Faces are of different
-    identities, those that a conversion would find.
+    SRC is a folder of image folders, a .rec file, or shards (a folder, a URL, a .tar). Each face is of a different
+    identity; identities are those that a conversion would find.
 
     \b
     Examples:

@@ -15,8 +15,8 @@ from wds_face.units import size
 
 @click.command(short_help="Write a page that shows a data set at a glance.")
 @click.argument("url", type=Location())
-@options.output("report.html", "Page to write; one file that needs no other.")
-@click.option("-p", type=click.IntRange(min=1), help="Identities in a batch [default: 16, or as many as there are].")
+@options.output("report.html", "HTML page to write, as a single self-contained file.")
+@click.option("-p", type=click.IntRange(min=1), help="Identities per batch [default: 16, or all if there are fewer].")
 @options.images
 @click.option(
     "--epoch",
@@ -26,7 +26,7 @@ from wds_face.units import size
     help="Every image comes, or every identity once.",
 )
 @click.option(
-    "--samples", type=click.IntRange(min=1), default=2000, show_default=True, help="Images to look at, drawn at random."
+    "--samples", type=click.IntRange(min=1), default=2000, show_default=True, help="Images to examine, drawn at random."
 )
 @options.seed
 @options.points

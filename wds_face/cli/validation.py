@@ -49,7 +49,7 @@ _SOURCES = {
 )
 @click.option("--concat", is_flag=True, help="Write AdaFace's concat_validation_memfile of the five benchmarks too.")
 @click.option("--pairs", type=click.IntRange(min=2), metavar="N", help="SRC are shards: draw so many pairs from them.")
-@options.name("pairs", "Name of the set that --pairs makes.")
+@options.name("pairs", "Name of the validation set that --pairs creates.")
 @click.option(
     "--max-images", type=click.IntRange(min=1), metavar="M", help="With --pairs: only people with at most M images."
 )
@@ -64,9 +64,9 @@ def validation(
     """Validation sets as memfiles, in AdaFace's layout: DEST/NAME/memfile/mem_file.dat and DEST/NAME_list.npy.
 
     SRC is a folder with NAME.bin files of InsightFace, bcolz carrays or memfiles, or a .bin file; DEST may be the same
-    folder. Nothing in a .bin is run. A .bin that is something else, as mxnet's mean.bin, is passed over. A set that
-    is damaged is reported, the others are converted, and the exit code is 1. With --pairs, SRC is a data set of ours,
-    and pairs of its images become a set.
+    folder. Nothing in a .bin is run. A .bin with other content, such as mxnet's mean.bin, is skipped. A damaged
+    set is reported, the others are converted, and the exit code is 1. With --pairs, SRC is a data set of wds_face, and
+    pairs of its images become a validation set.
 
     \b
     Examples:

@@ -1,19 +1,19 @@
-"""The image records of a ``.rec`` file, and whether all of them are there.
+"""List the image records of a ``.rec`` file, and check that none are missing.
 
-What tells that a file is whole, by reliability:
+The evidence that a file is complete, most reliable first:
 
-- The records themselves. Each says its length, so a file that ends inside one is cut off, and bytes that begin no
-  record are damage. Records are never guessed at.
-- The ``.idx``. One that names every image record, nothing else, and no key twice belongs to the file. One that goes on
-  past the end of the file says that the file is cut off, also between two records. Anything else does not belong to it.
-- The header of InsightFace's layout (key 0, two labels, no image). Its second label is the number of the first key that
-  is not used, so fewer records mean a cut. It is a float32, and compared as one. Without an ``.idx`` keys are taken to
-  have no gaps, and only a header that comes first in the file counts, since a later one may be an identity range.
-- The ``property`` file. Its number of identities is often wrong in data sets that are handed around, so it counts only
-  where fewer are found and neither an ``.idx`` nor a header says that the file is whole.
+- The records themselves. Each states its length, so a file that ends inside one is cut off, and bytes that do not begin
+  a record are damage. Records are never guessed.
+- The ``.idx``. If it names every image record, nothing else, and no key twice, it belongs to the file. If it also names
+  records past the end of the file, the file is cut off, even if the cut is between two records. Any other ``.idx`` does
+  not belong to the file.
+- The header of InsightFace's layout (key 0, two labels, no image). Its second label is the first unused key, so fewer
+  records mean a cut. It is a float32, and compared as one. Without an ``.idx``, keys are assumed to have no gaps, and
+  only a header at the start of the file counts, since a later one may be an identity range.
+- The ``property`` file. Its number of identities is often wrong in redistributed data sets, so it counts only if fewer
+  are found and neither an ``.idx`` nor a header shows that the file is complete.
 
-A file without ``.idx``, header and ``property`` that was cut exactly between two records
-cannot be told from a whole one.
+A file that was cut exactly between two records and has no ``.idx``, header or ``property`` looks complete.
 """
 
 from __future__ import annotations
@@ -43,27 +43,27 @@ class ImageRecords(NamedTuple):
     keys: NDArray[np.int64]
     """Their keys, ``[n]``; where no index is used, their positions among the records that can be read."""
     skipped: list[Skipped]
-    """What should have been an image and cannot be read, and what is wrong with the file."""
+    """Images that cannot be read, and damage to the file."""
     notes: list[str]
-    """What is worth knowing, but loses nothing."""
+    """Lines for the user about anything unusual that loses no image."""
     idx: Literal["used", "ignored", "absent"]
     """Whether the ``.idx`` was used."""
     idx_misfit: bool
-    """Whether an ``.idx`` was found not to belong to the file; then it is not used."""
+    """Whether there is an ``.idx`` that does not belong to the file, and so is not used."""
 
 
 def image_records(path: Path, idx: IdxUse = "check") -> ImageRecords:
-    """Find the images of a ``.rec`` file by the headers of its records.
+    """List the images of a ``.rec`` file by the headers of its records.
 
     Args:
         path: The ``.rec`` file. An ``.idx`` of the same name next to it is its index.
-        idx: ``"check"``: the index must belong to the file; one that does not is reported and not used. ``"trust"``:
-            the index decides, and images that it does not list are left out. ``"ignore"``: the index is not read.
+        idx: Use of the index. ``"check"``: it must belong to the file; otherwise it is reported and not used.
+            ``"trust"``: only the images that it lists are taken. ``"ignore"``: it is not read.
 
     Raises:
         SourceError: There is no image in the file, or it is a Git LFS pointer.
         RecordError: The file cannot be read, or (``"trust"``) its index.
-        ValueError: ``idx`` is none of these.
+        ValueError: ``idx`` has another value.
     """
     if idx not in get_args(IdxUse):
         raise ValueError(f'idx is "check", "trust" or "ignore", not {idx!r}')
@@ -89,12 +89,12 @@ def image_records(path: Path, idx: IdxUse = "check") -> ImageRecords:
 
 @dataclass
 class _Listing:
-    """Records in the order of the file, and what is wrong with them."""
+    """Records in the order of the file, and their problems."""
 
     table: NDArray[Any]
     """Their headers, :data:`wds_face.recordio.HEADERS` ``[n]``."""
     keys: NDArray[np.int64] | None
-    """Their keys, ``[n]``; None where no index is used."""
+    """Their keys, ``[n]``; None if no index is used."""
     skipped: list[Skipped] = field(default_factory=list)
     damage: list[tuple[int, int]] = field(default_factory=list)
     """Stretches of bytes that hold no record: first byte, and the byte after the last."""
@@ -110,7 +110,7 @@ class _Listing:
         return any(entry.kind == "container" for entry in self.skipped)
 
     def report_contents(self, reader: RecordReader) -> None:
-        """Find the images, and report records that should have been one."""
+        """Find the images, and report unreadable records."""
         name = reader.path.name
         table = self.table
         broken = ~table["ok"]
@@ -126,7 +126,7 @@ class _Listing:
         self.image = ~(broken | empty | odd)
 
     def report_header(self, reader: RecordReader) -> None:
-        """Report a file that has fewer records than its header announces."""
+        """Report the file as cut off if it has fewer records than its header announces."""
         header = self._header()
         if header is None:
             return
@@ -142,7 +142,7 @@ class _Listing:
             self.skipped.append(Skipped(reader.path.name, why, "container"))
 
     def _header(self) -> int | None:
-        """Return the row of InsightFace's header."""
+        """Return the row of InsightFace's header; None if there is none."""
         candidates = self.table["ok"] & (self.table["flag"] == 2) & (self.table["nbytes"] == 0)
         if self.keys is None:
             rows = np.flatnonzero(candidates & (self.table["offset"] == 0))
@@ -151,9 +151,10 @@ class _Listing:
         return int(rows[0]) if len(rows) else None
 
     def _keys_of_images(self) -> NDArray[np.bool_]:
-        """Return which records the header counts as images, so that an empty one among them is a lost image.
+        """Return which records the header counts as images; an empty one among them is a lost image.
 
-        Compared in float32, as the header has it: rounding keeps the order, so no range record is taken for an image.
+        Keys are compared in float32, the type of the header. Rounding preserves the order, so no range record is
+        mistaken for an image.
         """
         header = self._header()
         if header is None or self.keys is None:
@@ -196,7 +197,7 @@ def _covers(table: NDArray[Any], nbytes: int) -> bool:
 
 
 def _walk(reader: RecordReader) -> _Listing:
-    """List the records from front to back; stretches that hold none are reported and stepped over."""
+    """List the records from front to back; report and skip stretches that hold none."""
     offsets: list[int] = []
     skipped: list[Skipped] = []
     damage: list[tuple[int, int]] = []
@@ -204,7 +205,7 @@ def _walk(reader: RecordReader) -> _Listing:
     while start < reader.nbytes:
         try:
             for offset, _ in reader.scan(start):
-                offsets.append(offset)  # one by one: those before an error are kept
+                offsets.append(offset)  # one by one, to keep those before an error
             break
         except RecordError as error:
             start = reader.resync(error.offset)
@@ -217,7 +218,7 @@ def _walk(reader: RecordReader) -> _Listing:
 def _compare_index(
     reader: RecordReader, listing: _Listing, keys: NDArray[np.int64], offsets: NDArray[np.int64]
 ) -> None:
-    """Give the records their keys where the index belongs to the file; report it where it does not."""
+    """Give the records their keys if the index belongs to the file; otherwise report the index."""
     assert reader.idx is not None
     name = reader.path.name
     table = listing.table
@@ -252,7 +253,7 @@ def _compare_index(
 
 
 def _within(offsets: NDArray[np.int64], stretches: list[tuple[int, int]]) -> NDArray[np.bool_]:
-    """Return which offsets lie in one of some stretches, which are in order."""
+    """Return which offsets lie within any of the sorted stretches."""
     if not stretches:
         return np.zeros(len(offsets), bool)
     begins, ends = np.array(stretches, np.int64).T
@@ -261,7 +262,7 @@ def _within(offsets: NDArray[np.int64], stretches: list[tuple[int, int]]) -> NDA
 
 
 def _follow_index(reader: RecordReader) -> _Listing:
-    """List the records that the index names, as mxnet does: of equal keys the last line counts."""
+    """List the records that the index names. As in mxnet, the last line of a repeated key counts."""
     assert reader.idx is not None
     keys = reader.keys
     offsets = reader.offsets
@@ -298,7 +299,7 @@ def _unlisted(reader: RecordReader, table: NDArray[Any]) -> list[Skipped]:
 
 
 def _broken_record(reader: RecordReader, offset: int) -> Skipped:
-    """Return the entry of a record that cannot be taken apart."""
+    """Return the entry of a record that cannot be parsed."""
     item = f"{reader.path.name} at byte {offset}"
     try:
         reader.at(offset)
@@ -308,12 +309,12 @@ def _broken_record(reader: RecordReader, offset: int) -> Skipped:
 
 
 def _cause(error: RecordError) -> str:
-    """Return what a :class:`RecordReader` found wrong, without the place."""
+    """Return the message of a :class:`RecordReader` without the position."""
     return str(error).rpartition(f"byte {error.offset}: ")[2]
 
 
 def _compare_property(path: Path, identities: int, listing: _Listing) -> list[str]:
-    """Compare the number of identities with the ``property`` file; returns a note or reports a cut."""
+    """Compare the number of identities with the ``property`` file. Returns notes, or reports the file as cut off."""
     try:
         first = (path.parent / "property").read_text(encoding="ascii", errors="replace").split(",")[0].strip()
     except OSError:

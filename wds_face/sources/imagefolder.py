@@ -21,7 +21,7 @@ from wds_face.sources.source import ALONE, Image, Inventory, Skipped, quiet, run
 
 _READ = 1 << 16  # more than nearly every aligned face
 _TASK = 512  # folders that a worker lists at a time
-_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # without O_BINARY, Windows changes line ends
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # without O_BINARY, Windows converts line endings
 
 
 class ImageFolder:
@@ -32,20 +32,20 @@ class ImageFolder:
     Hidden, thumbnail and trash folders (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``, …) are left out at every
     depth.
 
-    The depth of the identities is found from the tree: images directly in ``ROOT/<identity>/`` settle it, a lone folder
-    that leads to ten or more is a level above the identities, and sub-folders whose names recur
+    The depth of the identities is inferred from the tree. Images directly in ``ROOT/<identity>/`` mean depth 1, a
+    single folder that leads to ten or more is a level above the identities, and sub-folders whose names recur
     (``<person>/frontal``, ``<person>/profile``) are variants within identities. Anything else, such as
-    ``train/<person>`` beside ``test/<person>``, is refused with both readings; see
+    ``train/<person>`` next to ``test/<person>``, is refused; the error gives both readings. See
     :func:`wds_face.sources.nesting.choose_depth`.
 
-    With identities below depth 1, names of splits (``train``, ``test``, ``val``, …) and folders that all identities lie
-    in are no part of an identity's name: ``train/ann`` and ``test/ann`` are one identity, ``ann``, and a note says so;
-    ``a/0`` and ``b/0`` are two.
+    If identities lie deeper than depth 1, their names do not include split names (``train``, ``test``, ``val``, …) or
+    folders that contain all identities: ``train/ann`` and ``test/ann`` are one identity, ``ann``, and a note reports
+    this; ``a/0`` and ``b/0`` are two.
 
     Args:
         root: Path of the folder.
         identity_depth: Depth of the identity folders below the root, 1 for ``ROOT/<identity>``, 2 for
-            ``ROOT/<split>/<identity>``; 0 if the root itself is the only identity. None finds it.
+            ``ROOT/<split>/<identity>``; 0 if the root itself is the only identity. None infers it from the tree.
 
     Raises:
         ValueError: ``identity_depth`` is negative.
@@ -70,7 +70,7 @@ class ImageFolder:
         """See :class:`wds_face.sources.Source`.
 
         Raises:
-            SourceError: This is not a folder of image folders, or how deep identities lie in it is ambiguous.
+            SourceError: The root is not a folder of image folders, or the depth of the identities is ambiguous.
         """
         if not os.path.isdir(self.root):
             raise SourceError(self._why_no_folder())
@@ -91,7 +91,7 @@ class ImageFolder:
         )
 
     def _list(self, workers: Workers, progress: Callable[[int], object]) -> Listing:
-        """List the tree. Folders are spread over the workers one level after the other."""
+        """List the tree, and distribute its folders over the workers level by level."""
         try:
             listing = list_folders((self.root, [""]))
         except OSError as error:
@@ -138,7 +138,7 @@ class ImageFolder:
 
 
 class _Folder(NamedTuple):
-    """A folder of one identity: its path below the root, the NUL-joined names of its images, and their stamp."""
+    """Folder of one identity: path below the root, NUL-joined names of its images, and their stamp."""
 
     path: str
     files: bytes
@@ -196,7 +196,7 @@ def _group(listing: Listing, depth: int, root: str) -> _Identities:
 
 
 def _above(listing: Listing, depth: int) -> list[Skipped]:
-    """Return the images that lie beside the identity folders or above them."""
+    """Return the images that lie next to the identity folders or above them."""
     skipped = []
     for folder, files in zip(listing.folders, listing.files, strict=True):
         if depth_of(folder) < depth:

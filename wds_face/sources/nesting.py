@@ -1,4 +1,4 @@
-"""At which depth of a folder tree identities lie."""
+"""Infer the depth at which the identities of a folder tree lie."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from wds_face.errors import SourceError
 
-#: So many folders side by side are not taken for variants of one identity unless other identities have them too. With
-#: a smaller number more trees of few identities are read without a question, and more variants raise one.
+#: Minimum number of sibling folders that are not taken for variants of one identity, unless other identities have them
+#: too. With a smaller number, more trees of few identities are read without an error, but more variants cause one.
 MANY = 10
 
 _SPLITS = frozenset(
@@ -26,7 +26,7 @@ class Layout(NamedTuple):
 
     Attributes:
         depth: Depth of the identity folders below the root: 1 for ``ROOT/<identity>``.
-        notes: Lines for the user, about what was decided.
+        notes: Lines for the user about the choice.
     """
 
     depth: int
@@ -37,8 +37,8 @@ class FolderTree:
     """The folders of a tree that hold images at any depth.
 
     Args:
-        folders: Paths, below the root, of the folders with images directly in them; the root itself is ``""``.
-        images: Number of images directly in each, as many as ``folders``.
+        folders: Paths below the root of the folders with images directly in them; the root itself is ``""``.
+        images: Number of images directly in each folder, in the same order.
     """
 
     def __init__(self, folders: Sequence[str], images: Sequence[int]) -> None:
@@ -49,11 +49,11 @@ class FolderTree:
             while path:
                 parent, _, name = path.rpartition("/")
                 siblings = self.children.setdefault(parent, set())
-                if name in siblings:  # and so are all above
+                if name in siblings:  # all folders above are known too
                     break
                 siblings.add(name)
                 path = parent
-        #: Folders with at least :data:`MANY` sub-folders, and those above them.
+        #: Folders with at least :data:`MANY` sub-folders, and all folders above these.
         self.wide: set[str] = set()
         for folder, names in self.children.items():
             if len(names) >= MANY:
@@ -83,7 +83,7 @@ class FolderTree:
         return folder
 
     def is_nested(self, folder: str) -> bool:
-        """Return whether a folder may hold identities: only sub-folders, or :data:`MANY` of them somewhere below."""
+        """Return whether a folder may hold identities: only sub-folders, or :data:`MANY` siblings somewhere below."""
         holder = self.holder(folder)
         only_sub_folders = len(self.children.get(holder, ())) > 1 and not self.images.get(holder)
         return only_sub_folders or folder in self.wide
@@ -94,21 +94,21 @@ def choose_depth(root: str, tree: FolderTree) -> Layout:
 
     Only folders with images at any depth count.
 
-    - Images lie directly in the folders: these are the identities, with what their sub-folders hold.
-    - One lone folder that holds another lone one, or leads to :data:`MANY` or more side by side, is a level above: look
-      below it.
-    - Several folders hold only sub-folders, whose different names are fewer than the folders that have them
-      (``<person>/frontal``, ``<person>/profile``): these are variants within identities.
+    - If images lie directly in the folders, these are the identities, including the images of their sub-folders.
+    - A single folder that holds another single one, or leads to :data:`MANY` or more siblings, is a level above the
+      identities: look below it.
+    - If several folders hold only sub-folders, with fewer distinct names than there are such folders
+      (``<person>/frontal``, ``<person>/profile``), the sub-folders are variants within identities.
     - Anything else is ambiguous: a folder of only sub-folders that is named like a split (``train``, ``test``, …) and
-      has others beside it, one that has sub-folders of other names than its neighbours, or one in which :data:`MANY` or
-      more lie side by side.
+      has siblings, one whose sub-folders are named differently from those of its siblings, or one that holds
+      :data:`MANY` or more folders.
 
     Args:
         root: Path of the tree, for messages.
         tree: Its folders.
 
     Raises:
-        SourceError: It is ambiguous. The message gives both readings and the options that choose one.
+        SourceError: The depth is ambiguous. The message gives both readings and the option that chooses one.
     """
     depth = 1
     level = tree.below([""])
@@ -127,7 +127,7 @@ def choose_depth(root: str, tree: FolderTree) -> Layout:
 
 def _is_level_above(tree: FolderTree, lone: str) -> bool:
     """Return whether the only folder of its depth cannot be an identity."""
-    stray = tree.images.get(lone, 0) < MANY  # a few pictures beside many folders decide nothing
+    stray = tree.images.get(lone, 0) < MANY  # a few images next to many folders decide nothing
     return stray and (len(tree.children[lone]) == 1 or lone in tree.wide)
 
 
@@ -183,15 +183,15 @@ def _count(names: Sequence[str]) -> str:
 
 
 def is_split(name: str) -> bool:
-    """Return whether a folder of this name is a part of a data set for training or testing: ``train``, ``Val_2``, …"""
+    """Return whether a folder name is that of a split: ``train``, ``Val_2``, …"""
     return name.casefold().strip("0123456789_-. ") in _SPLITS
 
 
 def name_identities(folders: Sequence[str]) -> list[str]:
-    """Name the identities of some folders at one depth. Folders with the same name are one identity.
+    """Return the identity names of folders at one depth. Folders with the same name are one identity.
 
-    The name is the path below the root without the names of splits (``train``, ``test``, …) and without folders that
-    all identities lie in: ``train/ann`` and ``test/ann`` are both ``ann``; ``a/0`` and ``b/0`` stay two identities.
+    The name is the path below the root without split names (``train``, ``test``, …) and without folders that contain
+    all identities: ``train/ann`` and ``test/ann`` are both ``ann``; ``a/0`` and ``b/0`` stay two identities.
     """
     paths = [folder.split("/") for folder in folders]
     if not paths:
@@ -206,7 +206,7 @@ def name_identities(folders: Sequence[str]) -> list[str]:
 
 
 def notes_on_identities(folders: Sequence[str], names: Sequence[str], images: Sequence[int]) -> list[str]:
-    """Return what the user should know of identities that are made of several folders, or lie in several splits.
+    """Return lines for the user about identities that consist of several folders, or lie in several splits.
 
     Args:
         folders: Identity folders, ``[n]``; one may occur more than once, with a part of its images each.

@@ -1,4 +1,4 @@
-"""Some images of a data set of any kind, one of each identity."""
+"""Choose images of a data set of any kind, one of each identity."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wds_face.sources.shards import WebDataset
 from wds_face.sources.source import ALONE, Image, Inventory, quiet
 from wds_face.storage import open_store
 
-#: An image is taken from among so many of its identity; more would have to be read to get at later ones.
+#: Number of images of an identity to choose from. A larger number means reading more images to reach later ones.
 _MOST_READ = 8
 
 
@@ -33,7 +33,7 @@ class Peek(NamedTuple):
     Attributes:
         kind: What was read: ``"dataset"``, ``"recordio"``, ``"webdataset"`` or ``"imagefolder"``.
         notes: Lines for the user about how it was read.
-        images: Name of the identity and encoded bytes of an image, in random order.
+        images: Identity name and encoded bytes of each image, in random order.
     """
 
     kind: str
@@ -51,21 +51,21 @@ def peek(
 ) -> Peek:
     """Choose one image of each identity at random, in random order.
 
-    Identities and images are those that a conversion would take. Image folders and records are scanned as a whole for
-    that; of shards without an index, one is scanned after the other as images are asked for, and an identity counts
-    where it is met first. A data set of wds_face is read by its index.
+    Identities and images are those that a conversion would take, so image folders and records are scanned completely.
+    Shards without an index are scanned one by one as images are requested, and an identity counts in the first shard
+    that has it. A data set of wds_face is read by its index.
 
     Args:
         url: Folder of image folders, ``.rec`` file or a folder with one, or shards: a folder or fsspec URL of them, a
-            ``.tar`` or a brace pattern. Of a folder of images side by side, all are chosen.
-        rng: Random generator of the order and the choice.
+            ``.tar`` or a brace pattern. A folder of images without sub-folders yields all of them.
+        rng: Random generator for the order and the choice.
         identity_depth: Depth of the identities in image folders, see :class:`wds_face.ImageFolder`.
         workers: Workers to share the scan of image folders with.
         progress: Called with the number of images found since the last call.
 
     Raises:
-        SourceError: There is nothing of these, or it is ambiguous; ``identity_depth`` was given for another kind.
-        DatasetError, RecordError, TarError: It cannot be read.
+        SourceError: *url* holds no such data, or is ambiguous; ``identity_depth`` was given for another kind of data.
+        DatasetError, RecordError, TarError: The data cannot be read.
     """
     kind = _kind(url, identity_depth)
     if kind == "dataset":
@@ -82,7 +82,7 @@ def peek(
 
 
 def _kind(url: str, identity_depth: int | None) -> recognise.Kind:
-    """Return what to read a path or URL as. What is not known is left to :class:`ImageFolder` to refuse."""
+    """Return the kind of data at a path or URL. :class:`ImageFolder` refuses unknown kinds."""
     kind = _kind_of_url(url) or _kind_of_path(url)
     if identity_depth is None:
         return kind
@@ -92,7 +92,7 @@ def _kind(url: str, identity_depth: int | None) -> recognise.Kind:
 
 
 def _kind_of_url(url: str) -> recognise.Kind | None:
-    """Return what a URL or a pattern of shards is read as, None for any other local path."""
+    """Return the kind of data at a URL or a pattern of shards, None for any other local path."""
     if not is_url(url):
         is_pattern = bool(Location.parse(url).pattern) and not os.path.exists(url)
         return "webdataset" if is_pattern and not url.endswith(".rec") else None
@@ -115,7 +115,7 @@ def _kind_of_path(path: str) -> recognise.Kind:
 
 
 def _one_of_each(inventory: Inventory, rng: np.random.Generator, seen: set[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield a random whole image of each identity that is not among the ``seen``, and add it to these."""
+    """Yield a random undamaged image of each identity that is not in ``seen``, and add the identity to ``seen``."""
     for row in rng.permutation(len(inventory.names)).tolist():
         name = inventory.names[row]
         if name in seen:

@@ -35,12 +35,12 @@ class RecordIO:
 
     Args:
         path: the ``.rec`` file, or a folder that holds ``train.rec`` or just one other ``.rec``.
-        idx: How the ``.idx`` is used. ``"check"``: It must name every image of the ``.rec``, and nothing else; one that
-            does not is reported and not used. ``"trust"``: It decides, and images that it does not list are left out,
-            for example a hold-out set. ``"ignore"``: It is not read; the ``.rec`` is read from front to back.
+        idx: Use of the ``.idx``. ``"check"``: It must name every image of the ``.rec``, and nothing else; otherwise it
+            is reported and not used. ``"trust"``: Only the images that it lists are taken, for example to leave out a
+            hold-out set. ``"ignore"``: It is not read; the ``.rec`` is read from front to back.
 
     Raises:
-        ValueError: ``idx`` is none of these.
+        ValueError: ``idx`` has another value.
     """
 
     kind = "recordio"

@@ -34,7 +34,7 @@ from wds_face.storage import Store
 _COLUMNS = ("shard", "offset", "nbytes", "extension", "identity")
 _ROW = np.dtype([(name, "<i8") for name in _COLUMNS])
 
-# Why further images of a sample are left out.
+# Reason for leaving out further images of a sample.
 _SPARE = "second image of its sample (see --image-from)"
 
 
@@ -54,20 +54,20 @@ class WebDataset:
     """WebDataset tar shards.
 
     Args:
-        url: A folder of shards, with or without folders in it, one shard, or a pattern with braces
+        url: A folder of shards, with or without sub-folders, one shard, or a pattern with braces
             (``{a,b}/faces-{000000..000123}.tar``) or wildcards (``data/*.tar``, ``**/*.tar.gz``); a local path or any
             fsspec URL. Shards are ``.tar``, ``.tar.gz``, ``.tar.bz2``, ``.tar.xz``, ``.tar.zst`` and their short forms.
-        label_from: Where the identity of a sample is, see :mod:`wds_face.shards.labels`; ``auto`` for the first of
-            ``cls``, ``json`` and ``key`` that there is. It is decided once for all shards.
-        image_from: Extension of the image, such as ``image.jpg``; by default any that is an image's.
-        dots_in_keys: Whether file names have dots, so that the key goes to the last one.
+        label_from: Label rule, see :mod:`wds_face.shards.labels`; ``auto`` for the first of ``cls``, ``json`` and
+            ``key`` that finds a label. It is decided once for all shards.
+        image_from: Extension of the image, such as ``image.jpg``; by default any image extension.
+        dots_in_keys: Whether file names have dots, so that the key ends at the last one.
         options: fsspec's ``storage_options``.
-        spool_dir: Folder for local copies of shards that are compressed or on a server, see
-            :class:`wds_face.shards.spool.Spool`. Each machine that takes part uses its own.
+        spool_dir: Folder for local copies of compressed and remote shards, see
+            :class:`wds_face.shards.spool.Spool`. Each machine uses its own.
         spool_size: Bytes that these copies may take on a machine; by default nine tenths of the free disk.
 
     Raises:
-        WdsFaceError: *label_from* or *image_from* cannot be understood.
+        WdsFaceError: *label_from* or *image_from* is invalid, or *image_from* and *dots_in_keys* exclude each other.
     """
 
     kind = "webdataset"
@@ -163,10 +163,10 @@ class WebDataset:
         )
 
     def _prepare(self, store: Store, names: list[str]) -> None:
-        """Refuse what cannot be read before any of the work is done.
+        """Check that the shards can be read, before any work is done.
 
         Raises:
-            SourceError: A package is missing, or what has to be copied is larger than the spool.
+            SourceError: A package is missing, or the shards to copy are larger than the spool.
         """
         for compression in {compression_of(name) for name in names}:
             require(compression)
@@ -177,7 +177,7 @@ class WebDataset:
                 copies.require(nbytes, str(store))
 
     def _release(self, workers: Workers) -> None:
-        """Remove the copies of shards, on other machines too."""
+        """Remove the copies of shards on all machines."""
         workers.everywhere(self._spool.close)
         self._spool.close()
 
@@ -226,7 +226,7 @@ def _in_order(names: list[str]) -> tuple[list[str], NDArray[np.int64]]:
 
 
 def _original_names(store: Store, reading: Reading, labels: list[str]) -> list[str]:
-    """Return names from the ``classes.tsv`` beside shards that wds_face made, so that they survive a conversion."""
+    """Return the names in the ``classes.tsv`` of shards that wds_face made, so that a conversion keeps them."""
     numbers = [number for number in map(whole_number, labels) if number is not None]
     own = reading.rule in (MemberRule("cls"), FolderRule())
     if not own or len(numbers) < len(labels) or store.size(CLASSES) is None:
@@ -250,12 +250,12 @@ class _Shards:
     """The shards of a source, and how to read them by ranges.
 
     Attributes:
-        store: Where they are.
-        names: Their names.
-        stamps: Their versions.
-        spooled: Whether each is read from a copy in the spool.
+        store: Folder of the shards.
+        names: Names of the shards.
+        stamps: Versions of the shards.
+        spooled: Whether each shard is read from a copy in the spool.
         extensions: Extensions of images, by number.
-        spool: Where copies are.
+        spool: Spool that holds the copies.
     """
 
     store: Store
@@ -266,7 +266,7 @@ class _Shards:
     spool: Spool
 
     def ranges(self, copies: Copies | None, shards: list[int], starts: list[int], ends: list[int]) -> list[Any]:
-        """Read byte ranges; an error takes the place of a range that failed."""
+        """Read byte ranges. An exception takes the place of each range that could not be read."""
         found: list[Any] = [None] * len(shards)
         for spooled in (False, True):
             places = [place for place, shard in enumerate(shards) if self.spooled[shard] == spooled]
