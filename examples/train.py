@@ -47,9 +47,10 @@ from wds_face import (
 )
 from wds_face.stream import PKLoader
 
-# Share of the images of an epoch that may be repeats before a warning.
+# Share of repeated images in an epoch above which a warning is printed.
 REPEATS = 0.1
-# Seconds after which a second Ctrl-C ends a run at once. torchrun passes a signal on to ranks that have it already.
+# Seconds after the first signal from which another one ends the run at once. Within them it is taken for the same
+# signal, since torchrun forwards a signal to ranks that have received it already.
 IMPATIENT = 5.0
 
 
@@ -145,7 +146,7 @@ class Interruption:
     """Note SIGINT and SIGTERM within a ``with`` block, for the training loop to stop between two steps.
 
     Attributes:
-        received: Number of the signal, None until there is one.
+        received: Number of the signal, None until one arrives.
     """
 
     def __init__(self) -> None:
@@ -171,7 +172,7 @@ class Interruption:
         self.received = number
 
     def agreed(self) -> bool:
-        """Return whether any rank was interrupted, the same on all: no rank may wait for one that has stopped."""
+        """Return whether any rank was interrupted; all ranks agree, so that none waits for one that has stopped."""
         flag = torch.tensor(self.received or 0)
         dist.all_reduce(flag, dist.ReduceOp.MAX)
         self.received = int(flag) or None
@@ -179,7 +180,7 @@ class Interruption:
 
 
 def ignore_signals(_: int) -> None:
-    """Leave signals to the main process, in a worker: a terminal sends Ctrl-C to both."""
+    """Ignore signals in a worker: a terminal sends Ctrl-C to all processes, and the main process handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
@@ -212,14 +213,14 @@ def validation(args: argparse.Namespace) -> tuple[DataLoader[Any], dict[str, int
 
 
 def warn_of_repeats(stream: PKStream) -> None:
-    """Warn when much of an epoch is images that came before."""
+    """Warn if many images of an epoch are repeats."""
     plan = stream.summary()
     places = len(stream) * dist.get_world_size() * stream.batch_size
     repeats = 1 - plan["images"] / places
     if repeats > REPEATS:
         say(
             f"warning: {repeats:.0%} of an epoch's {places:,} images are repeats, mostly of identities with too few "
-            f"images: take a smaller -k, or leave out identities with --min-images"
+            f"images: use a smaller -k, or leave out identities with --min-images"
         )
 
 
@@ -267,7 +268,7 @@ def resume(file: Path, parts: dict[str, Any]) -> int:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, highest: float, progress: float) -> None:
-    """Rise linearly over the first twentieth of a run, then fall by a cosine. *progress* is from 0 to 1."""
+    """Raise the rate linearly over the first twentieth of a run, then lower it by a cosine. *progress* is 0 to 1."""
     for group in optimizer.param_groups:
         group["lr"] = highest * min(progress / 0.05, 0.5 + 0.5 * math.cos(math.pi * progress))
 

@@ -227,7 +227,7 @@ class PKLoader(DataLoader[Any]):
             return
         if made > done:
             reason = (
-                f"{made:,} were made, so some were lost on the way from a worker: check the output of the workers, and "
+                f"{made:,} were made, so they were lost on the way from a worker: check the output of the workers, and "
                 f"whether {SHARED_MEMORY} is large enough"
             )
         else:
