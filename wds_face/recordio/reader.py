@@ -41,7 +41,7 @@ class RecordReader:
     Views that were handed out stay valid after :meth:`close`. A reader can be pickled: it is opened again by path.
 
     Raises:
-        RecordError: a file that cannot be read, a Git LFS pointer, or an index that is not one.
+        RecordError: a file cannot be read, is a Git LFS pointer, or is not an index.
     """
 
     def __init__(self, rec: str | os.PathLike[str], idx: str | os.PathLike[str] | None = None) -> None:

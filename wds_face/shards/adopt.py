@@ -51,7 +51,7 @@ def adopt(
 
     Args:
         url: a folder of ``.tar`` files; a local path or an fsspec URL.
-        label_from: Where the labels are, see :mod:`wds_face.shards.labels`.
+        label_from: Label rule, see :mod:`wds_face.shards.labels`.
         overwrite: replace an index that is there.
         workers: processes; by default one per processor.
         executor: a ``concurrent.futures`` executor to use instead; see :func:`wds_face.conversion.convert.convert`.
@@ -90,7 +90,7 @@ def adopt(
             shown.update(shard.images)
     for name in names:
         check.add(name, evidence[name])
-    check.notes()  # refuses what is ambiguous
+    check.notes()  # raises an error if the labels are ambiguous
     owner: dict[int, str] = {}
     for name in names:
         for run in looked[name][1]:
@@ -131,8 +131,8 @@ def _classes(store: Store, count: int, overwrite: bool) -> bytes:
 
 def _compressed(store: Store, name: str, compression: str) -> str:
     return (
-        f"{store}/{name} is compressed ({compression}), and an index needs plain tars, which can be read by ranges: "
-        "`wds-face convert webdataset` reads such shards"
+        f"{store}/{name} is compressed ({compression}), but an index needs plain tars, which are read by ranges: "
+        "convert it with `wds-face convert webdataset`"
     )
 
 

@@ -23,7 +23,7 @@ def census(index: Index, *, k: int = 4) -> dict[str, Any]:
         ``identities``, ``images``, ``shards``, ``bytes`` of tar; ``images_per_identity`` with min, median, mean, max;
         ``below_k`` with k, identities, share and the share of all images that they have; ``histogram``: a list of
         (least, most, identities), ``most`` None for the last; ``sizes`` of the images as
-        :meth:`~wds_face.shards.sizes.Sizes.to_json` gives them, or None where the index does not say.
+        returned by :meth:`~wds_face.shards.sizes.Sizes.to_json`, or None if the index does not record them.
     """
     images = index.identities["images"].astype(np.int64)
     few = images < k

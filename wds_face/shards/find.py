@@ -316,7 +316,7 @@ def _no_shards(store: Store, found: ShardList, pattern: str = "") -> str:
     if records:
         text = f"{where} holds records, not shards: `wds-face convert recordio` reads {records[0].name}"
     elif any("image" in other.reason for other in found.strays):
-        text = f"{where} holds images, not shards: `wds-face convert imagefolder` takes a folder for each person"
+        text = f"{where} holds images, not shards: `wds-face convert imagefolder` reads one folder per person"
     elif store.local is not None and (hint := recognise.hint(store.local / pattern)):
         text = f"{where} holds no .tar files{hint}"
     elif found.strays:

@@ -59,7 +59,7 @@ class Index:
         identities: :data:`IDENTITY` ``[n]``.
         made: how it was made (options of the conversion), JSON-able.
         tables: size and sha256 of the files beside ``index.json``.
-        sizes: how many images there are of each width and height; None where the index does not say, as of shards that
+        sizes: Number of images of each width and height; None if the index does not record them, as for shards that
             ``wds-face convert`` did not write.
     """
 
@@ -129,7 +129,7 @@ def read_manifest(store: Store) -> dict[str, Any]:
     """``index.json`` of a data set.
 
     Raises:
-        DatasetError: it is missing, no JSON, a Git LFS pointer, or of another format.
+        DatasetError: it is missing, not JSON, a Git LFS pointer, or of another format.
     """
     try:
         data = _read(store, MANIFEST, _whole)
@@ -153,7 +153,7 @@ def read_manifest(store: Store) -> dict[str, Any]:
 
 
 def _without_manifest(store: Store) -> str:
-    """Say what to do about a folder without a manifest."""
+    """Return the error message for a folder without a manifest."""
     if store.local is not None and not store.local.exists():
         return f"{store} is not there: give the folder of a data set"
     try:
@@ -162,13 +162,13 @@ def _without_manifest(store: Store) -> str:
         compressed = []
     if compressed:
         return (
-            f"{store} has no {MANIFEST}, and {compressed[0]} is compressed, so that it cannot be read by ranges: "
-            "run `wds-face convert webdataset` first"
+            f"{store} has no {MANIFEST}, and {compressed[0]} is compressed, so it cannot be read by ranges: "
+            "convert it with `wds-face convert webdataset` first"
         )
     if store.local is not None and (hint := recognise.hint(store.local, reader="webdataset")):
         return f"{store} has no {MANIFEST}{hint}"
     return (
-        f"{store} has no {MANIFEST}: no data set, or one whose conversion has not finished "
+        f"{store} has no {MANIFEST}: not a data set, or one whose conversion has not finished "
         "(run the same `wds-face convert` again, or `wds-face index` for shards made elsewhere)"
     )
 
@@ -213,7 +213,7 @@ def write_index(
         identities: :data:`IDENTITY` ``[n]``.
         tables: other files by name, ``classes.tsv`` among them.
         made: how the data set was made; the same input must give the same value.
-        sizes: of the images, if they are known.
+        sizes: Sizes of the images, if they are known.
     """
     tables = {IDENTITIES: _dump(identities), **tables}
     for name, data in tables.items():

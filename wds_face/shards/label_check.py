@@ -25,7 +25,7 @@ _BINARY = 0.01
 
 _ESCAPED = re.compile("[\udc80-\udcff]")
 
-_INSIST = "--label-from key takes the folder for the person, key:REGEX a part of the key, or name another member"
+_INSIST = "--label-from key uses the folder as the person, key:REGEX a part of the key; or name another member"
 
 
 class LabelCheck:

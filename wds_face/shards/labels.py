@@ -119,7 +119,7 @@ class MemberRule(LabelRule):
             return Label(data.hex())
         if self.form == "int":
             if len(data) not in (1, 2, 4, 8):
-                return Label("", f"its .{self.extension} has {len(data)} bytes: no integer of 1, 2, 4 or 8", "bad")
+                return Label("", f"its .{self.extension} has {len(data)} bytes; an integer has 1, 2, 4 or 8", "bad")
             return Label(str(int.from_bytes(data, "little", signed=True)))
         if _CONTROL.search(data):
             return Label("", f"its .{self.extension} is not text ({_shown_bytes(data)})", "binary")

@@ -101,7 +101,7 @@ def verify(
 
 
 def _listed(store: Store) -> list[str]:
-    """List the files of a data set, none where the server cannot."""
+    """List the files of a data set; return none if the server does not list its files."""
     try:
         return store.names()
     except ListingError:

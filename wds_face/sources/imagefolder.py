@@ -118,7 +118,7 @@ class ImageFolder:
             return Layout(self.identity_depth, [])
         if not tree.children:
             raise SourceError(
-                f"{self.root} has no sub-folders with images: an image folder has one per identity, and here "
+                f"{self.root} has no sub-folders with images: an image folder has one sub-folder per identity, but "
                 f"{listing.images[0]:,} images lie side by side"
             )
         return choose_depth(self.root, tree)

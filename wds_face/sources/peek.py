@@ -88,7 +88,7 @@ def _kind(url: str, identity_depth: int | None) -> recognise.Kind:
         return kind
     if kind in ("imagefolder", "images"):
         return "imagefolder"
-    raise SourceError(f"{shown(url)} holds no image folders ({kind}): leave --identity-depth out")
+    raise SourceError(f"{shown(url)} holds no image folders ({kind}): omit --identity-depth")
 
 
 def _kind_of_url(url: str) -> recognise.Kind | None:
@@ -105,7 +105,7 @@ def _kind_of_path(path: str) -> recognise.Kind:
     found = recognise.recognise(path)
     if found is None:
         if not os.path.isdir(path) and not path.endswith(".rec"):
-            raise SourceError(f"{path} is not there, or empty: give a folder of images, a .rec file, or shards")
+            raise SourceError(f"{path} does not exist or is empty: give a folder of images, a .rec file, or shards")
         return "recordio" if path.endswith(".rec") else "imagefolder"
     if found.kind in ("dataset", "recordio") and found.path != path:  # in a folder below
         return "imagefolder"

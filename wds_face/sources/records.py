@@ -80,7 +80,7 @@ class RecordIO:
 
 def _remedy(path: Path, found: ImageRecords) -> str:
     if found.idx_misfit:
-        return f"Say --idx ignore to read {path.name} without its .idx, --idx trust to take only what that lists"
+        return f"Say --idx ignore to read {path.name} without its .idx, --idx trust to take only what the .idx lists"
     return f"Copy {path.name} again"
 
 
