@@ -219,7 +219,7 @@ def test_nothing_left_at_all(make_folder: MakeFolder, tmp_path: Path) -> None:
 
 def test_strict_stops_for_what_the_scan_finds_and_for_what_reading_finds(faces: Path, tmp_path: Path) -> None:
     (faces / "person 01" / ".DS_Store").write_bytes(b"x")
-    with pytest.raises(SourceError, match=r"person 01/\.DS_Store: not an image"):
+    with pytest.raises(SourceError, match=r"person 01/\.DS_Store: hidden or system file"):
         convert(ImageFolder(faces), tmp_path / "out", strict=True, workers=1)
     assert not (tmp_path / "out").exists()
     (faces / "person 01" / ".DS_Store").unlink()

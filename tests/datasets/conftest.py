@@ -22,4 +22,6 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, make_folder: MakeFolder
         writer.write(0, pack((2, [13.0, 17.0], 0, 0), b""))
         for i in range(12):
             writer.write(1 + i, pack((0, i // 3, 1 + i, 0), jpegs[i]))
+        for i in range(4):  # the images of each identity, as InsightFace has them
+            writer.write(13 + i, pack((2, [1.0 + 3 * i, 4.0 + 3 * i], 13 + i, 0), b""))
     return lambda *arguments, **options: AugmentRecordDataset(tmp_path, *arguments, **options)

@@ -207,7 +207,7 @@ def test_many_images_make_one_line(tmp_path: Path) -> None:
     [
         (["train.rec"], "wds-face convert recordio` reads train.rec"),
         (["anna/1.jpg", "bob/1.jpg"], "convert imagefolder"),
-        (["data.parquet"], r"found data\.parquet: not a shard"),
+        (["data.parquet"], r"it holds Parquet files \(data\.parquet\): no command reads it"),
         ([], r"holds no \.tar files"),
     ],
 )

@@ -191,7 +191,7 @@ def test_checksums(made: Path, change: str) -> None:
 
 
 def test_no_data_set(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"has no index\.json"):
+    with pytest.raises(DatasetError, match="is not there: give the folder of a data set"):
         verify(tmp_path / "nothing")
 
 

@@ -102,7 +102,8 @@ def test_ways_to_name_shards(scattered: Path, pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "message"), [("s-{00..05}.tar", r"s-03\.tar is not there \(3 missing\)"), ("no", r"no \.tar files")]
+    ("pattern", "message"),
+    [("s-{00..05}.tar", r"s-03\.tar is not there \(3 missing\)"), ("no", "no is not there: give a folder of shards")],
 )
 def test_shards_that_are_not_there(scattered: Path, pattern: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
