@@ -162,7 +162,7 @@ def test_labels_in_the_key(spec: str, key: str, expected: str) -> None:
         ("key:(([^/]+/)*)", "repetition within a repetition"),
         ("key:((a|a)*)b", "repetition within a repetition"),
         ("key:(.*.*.*.*)x", "at most 3 of"),
-        ("key:(a?a?a?a?a?a?a?)b", "and 6 with"),
+        ("key:(a?a?a?a?a?a?a?)b", "and at most 6 of"),
         ("", "it must be auto"),
         ("key:", "it must be auto"),
         ("json:", "it must be auto"),

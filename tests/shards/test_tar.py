@@ -167,3 +167,20 @@ def test_checksums_are_checked_in_every_batch() -> None:
     data[BLOCK * 2400 + 5] ^= 2
     with pytest.raises(TarError, match=str(BLOCK * 2400)):
         list(walk(memoryview(data)))
+
+
+@pytest.mark.parametrize("format_", [tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT], ids=["ustar", "pax"])
+def test_what_follows_the_end_is_not_lost_silently(format_: int) -> None:
+    long = "\N{LATIN SMALL LETTER E WITH ACUTE}" * 90 if format_ == tarfile.PAX_FORMAT else "b"
+    joined = archive([("a.jpg", b"x"), (f"{long}.jpg", b"y")], format_) + archive([("c.jpg", b"z")])
+    members = walk(memoryview(joined))
+    assert [next(members).size for _ in range(2)] == [1, 1], "what stands before is there"
+    with pytest.raises(TarError, match=r"ends at byte \d+, but data follows at byte \d+: split archives"):
+        next(members)
+
+
+def test_zeros_in_the_middle_are_no_end() -> None:
+    whole = archive([(f"{number}.jpg", b"x") for number in range(8)])
+    hole = whole[:4096] + bytes(2048) + whole[6144:]
+    with pytest.raises(TarError, match="ends at byte 4096, but data follows at byte 6144"):
+        list(walk(memoryview(hole)))

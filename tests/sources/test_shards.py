@@ -244,3 +244,11 @@ def test_somebody_elses_classes_are_not_names(tmp_path: Path, jpegs: list[bytes]
     folder = write(tmp_path / "s", [[("a", {"jpg": jpegs[0], "cls": 3})]])
     (folder / "classes.tsv").write_text("name\tid\n")
     assert WebDataset(str(folder)).scan().names == ["3"]
+
+
+@pytest.mark.parametrize("content", [bytes(10240), bytes(30000)], ids=["empty", "never written"])
+def test_a_shard_without_files_is_not_passed_over(scattered: Path, tmp_path: Path, content: bytes) -> None:
+    (scattered / "s-03.tar").write_bytes(content)
+    with pytest.raises(SourceError, match=r"s-03\.tar: holds no files"):
+        convert(WebDataset(str(scattered)), tmp_path / "out", workers=1)
+    assert not (tmp_path / "out" / "index.json").exists()

@@ -150,6 +150,8 @@ def _look(look: _Look) -> tuple[Shard, list[Run], list[int], Evidence]:
     if not problems:
         problems = [f"identity {run.identity!r} is no label, a whole number from 0" for run in runs if run.label < 0]
         remedy = "numbers and regroups them"
+    if not runs and not problems:
+        raise DatasetError(f"{look.store}/{look.name} holds no sample: remove it, or copy it again")
     if problems:
         more = f" ({len(problems) - 1} more)" if problems[1:] else ""
         raise DatasetError(f"{look.store}/{look.name}: {problems[0]}{more}; `wds-face convert webdataset` {remedy}")

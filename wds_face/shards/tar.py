@@ -23,6 +23,7 @@ END = bytes(2 * BLOCK)
 
 _MAX_SIZE = 8**11 - 1
 _WALK = 1024  # headers whose checksums are summed at once
+_ZEROS = 1 << 20  # bytes after the end that are looked at at once
 _CHECKSUM = slice(148, 156)
 _SIZE = slice(124, 136)
 
@@ -113,8 +114,32 @@ def walk(buffer: memoryview, *, ends: bool = True) -> Iterator[Member]:
         if problem:
             raise TarError(f"{problem} at byte {after}")
         if after == at or len(batch) < _WALK:
+            _check_end(buffer, after)
             return
         at = after
+
+
+def _check_end(buffer: memoryview, end: int) -> None:
+    """Check that nothing but zeros follows the last member of a tar.
+
+    Readers stop at the first zero block, so members after one would be lost: those of archives that were joined, or
+    behind blocks that a failing disk or an interrupted download left empty.
+
+    Args:
+        buffer: A tar.
+        end: Byte after its last member.
+
+    Raises:
+        TarError: Something else follows.
+    """
+    for start in range(end, len(buffer), _ZEROS):
+        piece = bytes(buffer[start : start + _ZEROS])
+        if piece.count(0) != len(piece):
+            at = start + len(piece) - len(piece.lstrip(b"\0"))
+            raise TarError(
+                f"the archive ends at byte {end}, but data follows at byte {at}: split archives that were joined, or "
+                "copy a damaged one again"
+            )
 
 
 def _plain(buffer: memoryview, at: int) -> tuple[list[Member], int, str]:
@@ -179,6 +204,7 @@ def _tarfile(buffer: memoryview, at: int, ends: bool) -> Iterator[Member]:
                 BLOCK
             ):  # tarfile takes this for a normal end
                 raise TarError(f"the archive is cut off at byte {end}")
+            _check_end(buffer, end)
     except TarError:
         raise
     except (tarfile.TarError, OSError, ValueError) as error:  # numbers that are none, in extended headers

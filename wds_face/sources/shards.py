@@ -212,6 +212,8 @@ def _list(task: tuple[Store, str, Reading, Spool]) -> _Listed:
         skipped.append(Skipped(name, f"unreadable ({error.strerror or type(error).__name__})", "container"))
     if damage:
         skipped.append(Skipped(name, f"damaged tar: {damage}", "container"))
+    elif not rows and not skipped:
+        skipped.append(Skipped(name, "holds no files: an empty archive, or a download without content", "container"))
     table = np.frombuffer(rows, _ROW).copy()
     return _Listed(table, list(extensions), list(identities), stamp, skipped, spooled, evidence)
 
