@@ -99,11 +99,14 @@ def test_what_is_left_out_is_listed(faces: Path, tmp_path: Path) -> None:
     run = wds_face("convert", "imagefolder", faces, tmp_path / "out", "--max-skipped", "2%")
     words = "left out 1 image that cannot be read and 1 other file, listed in"
     assert f"{words} {tmp_path}/out/skipped.tsv" in run.stdout
+    assert "(1 shard was finished before)" in run.stdout
+    assert "complete already" not in run.stdout
     assert (tmp_path / "out" / "skipped.tsv").read_text() == (
         "person 00/a b\\t.txt\tnot an image\tother\nperson 00/cut.jpg\ttruncated JPEG\titem\n"
     )
     again = wds_face("convert", "imagefolder", faces, tmp_path / "out", "--max-skipped", "1")
     assert words in again.stdout
+    assert "it was complete already; nothing to do" in again.stdout
     assert "1 of 67 images" in fails(1, "convert", "imagefolder", faces, tmp_path / "out", "--max-skipped", "0")
 
 

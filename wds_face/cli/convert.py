@@ -280,7 +280,7 @@ def _show_report(source: Source, report: Report, seconds: float, as_json: bool, 
         f"{shown(source.location)} -> {index.store}: {plural(len(index.identities), 'identity')}, "
         f"{plural(index.images, 'image')}, {plural(len(index.shards), 'shard')}, {size(total)}"
     )
-    if not report.written:
+    if report.was_complete:
         click.echo("it was complete already; nothing to do")
     else:
         again = len(index.shards) - report.written

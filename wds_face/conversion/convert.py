@@ -38,12 +38,14 @@ class Report:
         skipped: Items left out, with reason and kind; also in ``skipped.tsv`` next to the index.
         notes: what else the user should know.
         written: shards that this run wrote; the others had been finished before.
+        was_complete: Whether the data set had been published before, so that nothing was done.
     """
 
     index: Index
     skipped: list[Skipped]
     notes: list[str]
     written: int
+    was_complete: bool = False
 
 
 def convert(
@@ -185,7 +187,7 @@ def _finished(store: Store, plan: Plan, policy: SkipPolicy) -> Report:
     index = Index.open(store)
     skipped = read_skipped(store.read(SKIPPED))
     plan.check(policy, skipped)
-    return Report(index, skipped, plan.inventory.notes, 0)
+    return Report(index, skipped, plan.inventory.notes, 0, was_complete=True)
 
 
 def _publish(runner: _Runner, results: list[ShardResult], skipped: list[Skipped]) -> Index:
