@@ -299,3 +299,20 @@ def test_files_of_the_user_are_not_taken_for_ours(faces: Path, tmp_path: Path, n
     with pytest.raises(DatasetError, match=f"holds {name}, which no unfinished conversion explains"):
         convert(ImageFolder(faces), tmp_path / "out", workers=1)
     assert (tmp_path / "out" / name).read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(("damage", "message"), [("missing", "is missing"), ("cut", "has 0 bytes instead of")])
+def test_a_finished_set_that_lost_a_shard_is_not_complete(
+    faces: Path, tmp_path: Path, damage: str, message: str
+) -> None:
+    out = tmp_path / "out"
+    before = convert(ImageFolder(faces), out, SMALL, workers=1).index
+    shard = out / before.shards[1].name
+    if damage == "missing":
+        shard.unlink()
+    else:
+        shard.write_bytes(b"")
+    with pytest.raises(DatasetError, match=rf"{shard.name} {message}.*--overwrite"):
+        convert(ImageFolder(faces), out, SMALL, workers=1)
+    convert(ImageFolder(faces), out, SMALL, workers=1, overwrite=True)
+    assert verify(out) == []

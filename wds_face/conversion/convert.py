@@ -17,7 +17,7 @@ from wds_face.conversion.skip_policy import DEFAULT_MAX_SKIPPED, SkipPolicy
 from wds_face.conversion.skipped import SKIPPED, count_kinds, read_skipped, too_few_images, write_skipped
 from wds_face.conversion.workspace import Workspace
 from wds_face.conversion.writer import ShardResult, write_shard
-from wds_face.errors import SourceError
+from wds_face.errors import DatasetError, SourceError
 from wds_face.pool import Workers
 from wds_face.progress import bar
 from wds_face.shards.checksums import CHECKSUMS, dump_checksums
@@ -185,6 +185,11 @@ class _Runner:
 def _finished(store: Store, plan: Plan, policy: SkipPolicy) -> Report:
     Workspace(store, plan.options.name).clear()  # killed between its last two steps
     index = Index.open(store)
+    for shard in index.shards:
+        nbytes = store.size(shard.name)
+        if nbytes != shard.nbytes:
+            found = "is missing" if nbytes is None else f"has {nbytes:,} bytes instead of {shard.nbytes:,}"
+            raise DatasetError(f"{store}/{shard.name} {found}: write the data set again with --overwrite")
     skipped = read_skipped(store.read(SKIPPED))
     plan.check(policy, skipped)
     return Report(index, skipped, plan.inventory.notes, 0, was_complete=True)
