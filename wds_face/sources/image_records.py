@@ -7,9 +7,9 @@ The evidence that a file is complete, most reliable first:
 - The ``.idx``. If it names every image record, nothing else, and no key twice, it belongs to the file. If it also names
   records past the end of the file, the file is cut off, even if the cut is between two records. Any other ``.idx`` does
   not belong to the file.
-- The header of InsightFace's layout (key 0, two labels, no image). Its second label is the first unused key, so fewer
-  records mean a cut. It is a float32, and compared as one. Without an ``.idx``, keys are assumed to have no gaps, and
-  only a header at the start of the file counts, since a later one may be an identity range.
+- The header of InsightFace's layout (key 0, two labels, no image). Its first label is the key after the last image, so
+  fewer images mean a cut. It is a float32, and compared as one. Without an ``.idx``, keys are assumed to have no gaps,
+  and only a header at the start of the file counts, since a later one may be an identity range.
 - The ``property`` file. Its number of identities is often wrong in redistributed data sets, so it counts only if fewer
   are found and neither an ``.idx`` nor a header shows that the file is complete.
 
@@ -126,7 +126,10 @@ class _Listing:
         self.image = ~(broken | empty | odd)
 
     def report_header(self, reader: RecordReader) -> None:
-        """Report the file as cut off if it has fewer records than its header announces."""
+        """Report the file as cut off if it has fewer images than its header announces.
+
+        Images have the keys 1 to ``first`` - 1; missing identity ranges behind them lose nothing.
+        """
         header = self._header()
         if header is None:
             return
@@ -134,11 +137,11 @@ class _Listing:
         if not 0 < first <= end < np.inf:
             return
         there = len(self.table) if self.keys is None else int(self.keys.max()) + 1
-        if np.float32(there) >= np.float32(end):
+        if np.float32(there) >= np.float32(first):
             self.whole = True
         elif not self.damaged:
-            what = "records" if self.keys is None else "keys"
-            why = f"cut off at byte {reader.nbytes}: its header announces {end:.0f} {what}, {there} are there"
+            announced = f"its header announces {first - 1:,.0f} images, {there - 1:,} are there"
+            why = f"cut off at byte {reader.nbytes}: {announced}"
             self.skipped.append(Skipped(reader.path.name, why, "container"))
 
     def _header(self) -> int | None:
