@@ -32,6 +32,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 #: Why a block may stay out.
 REASONS = (
+    "it changes the shell",
     "it installs",  # packages
     "it needs several machines",
     "it needs a cluster",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import s3fs
 
 from tests.pages import PAGES, REASONS, ROOT, Block, Reader, anchors, blocks, links, matches, prose
 from tests.support import MakeFolder
@@ -81,6 +82,7 @@ def test_blocks(
             "https://minio.example.org": bucket.options["endpoint_url"],
             "/local/cache": str(reader.folder / "cache"),
         }
+        s3fs.S3FileSystem.clear_instance_cache()  # other tests in this process may have had no credentials
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", bucket.options["key"])
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", bucket.options["secret"])
         monkeypatch.setenv("AWS_ENDPOINT_URL", "")  # what the page sets is gone afterwards

@@ -19,7 +19,7 @@ from torch.utils import data
 
 for name in ("fcntl", "termios", "tty", "pty", "resource", "pwd", "grp", "posix"):
     sys.modules[name] = None
-for name in ("fork", "memfd_create", "pread", "preadv", "pwrite", "pwritev", "statvfs", "sched_getaffinity",
+for name in ("fork", "memfd_create", "pread", "preadv", "pwrite", "pwritev", "sched_getaffinity",
              "O_CLOEXEC", "O_NOFOLLOW", "O_DIRECTORY", "killpg", "register_at_fork"):
     if hasattr(os, name):
         delattr(os, name)
@@ -32,7 +32,7 @@ import wds_face
 
 names = [module.name for module in pkgutil.walk_packages(wds_face.__path__, "wds_face.")]
 for name in names:
-    if name not in ("wds_face.__main__", "wds_face.datamodule"):
+    if name not in ("wds_face.__main__", "wds_face.datamodule", "wds_face.huggingface"):
         importlib.import_module(name)
 
 faces, dest, memfile = sys.argv[1:]
