@@ -36,7 +36,6 @@ from wds_face import (
     ARCFACE_112,
     Augmenter,
     FiveValidationDataset,
-    Index,
     MedicalMaskOcclusion,
     PKStream,
     WdsFaceError,
@@ -286,9 +285,7 @@ def train(args: argparse.Namespace, device: torch.device, interruption: Interrup
     torch.manual_seed(args.seed)
     loader = training(args, device)
     verified = validation(args)
-    recognizer = Recognizer(
-        args.loss, 1 + int(Index.open(args.shards, args.storage_options).identities["label"].max()), args.scale
-    ).to(device)
+    recognizer = Recognizer(args.loss, loader.num_classes, args.scale).to(device)
     recognizer = recognizer.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(recognizer.parameters(), args.lr, momentum=0.9, nesterov=True, weight_decay=5e-4)
     parts = {"recognizer": recognizer, "optimizer": optimizer, "loader": loader}
