@@ -137,7 +137,8 @@ def test_ctrl_c_leaves_no_worker(made: Path) -> None:
         time.sleep(0.5)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         _, errors = process.communicate(timeout=30)
-    assert (process.returncode, errors) == (130, "wds-face bench: interrupted\n")
+    sizes = f"{made}: 100% of the images are not 112x112 (24x24 100%); they are resized to it\n"
+    assert (process.returncode, errors) == (130, f"{sizes}wds-face bench: interrupted\n")
     assert _group(process.pid) == []
 
 
