@@ -109,3 +109,27 @@ def test_no_index_for_two_data_sets(two_sets: tuple[Path, Path], tmp_path: Path)
     with pytest.raises(WdsFaceError, match=r"both have the first image of label 0.*convert each data set on its own"):
         adopt(folder, workers=1)
     assert sorted(sums(folder)) == ["a-000000.tar", "b-000000.tar"]
+
+
+def test_a_data_set_that_lost_a_shard_is_not_taken_for_the_whole(faces: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    index = convert(ImageFolder(faces), made, Options(shard_size=8000), workers=1).index
+    lost = index.shards[1].name
+    (made / lost).unlink()
+    with pytest.raises(SourceError, match=rf"{lost}: is missing: index\.json lists it"):
+        convert(WebDataset(made), tmp_path / "out", workers=1)
+    assert not (tmp_path / "out" / "index.json").exists()
+    some = convert(WebDataset(made / index.shards[0].name), tmp_path / "some", workers=1).index
+    assert some.images == index.shards[0].images, "who names a shard means it"
+    rest = convert(WebDataset(made), tmp_path / "rest", workers=1, salvage=True).index
+    assert rest.images == index.images - index.shards[1].images
+
+
+def test_an_unfinished_conversion_is_not_taken_for_a_data_set(faces: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    convert(ImageFolder(faces), made, Options(shard_size=8000), workers=1)
+    (made / "index.json").unlink()
+    (made / ".convert").mkdir()
+    (made / ".convert" / "begun.json").write_text('{"name": "train", "plan": "x"}')
+    with pytest.raises(SourceError, match=r"holds an unfinished conversion: run its command again"):
+        convert(WebDataset(made), tmp_path / "out", workers=1)

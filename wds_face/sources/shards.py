@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from wds_face.errors import NOT_THE_FILE, DatasetError, SourceError, TarError
 from wds_face.pool import Workers
 from wds_face.shards.classes import read_classes
+from wds_face.shards.completeness import incomplete
 from wds_face.shards.compression import require
 from wds_face.shards.copies import Copies
 from wds_face.shards.find import Location, find_shards
@@ -110,6 +111,8 @@ class WebDataset:
         reading = self._propose(store, names)
         check = LabelCheck(store, reading)
         skipped = [Skipped(stray.name, stray.reason, "container" if stray.lost else "other") for stray in found.strays]
+        if not Location.parse(self.url).pattern:  # who names shards may mean a part
+            skipped += [Skipped(name, reason, "container") for name, reason in incomplete(store, names)]
         extensions: dict[str, int] = {}
         identities: dict[str, int] = {}
         tables = []
