@@ -190,6 +190,26 @@ def test_an_index_made_of_a_cut_file_does_not_hide_the_cut(tmp_path: Path) -> No
     refused(folder, tmp_path / "out", rf"cut off at byte {begins[10]}: its header announces 20 images, 9 are there")
 
 
+def test_two_files_joined_into_one_are_refused(tmp_path: Path) -> None:
+    """Label 0 of one is not label 0 of the other."""
+    folder = classic(tmp_path / "r")
+    other = classic(tmp_path / "other", 100)
+    (folder / "train.idx").unlink()
+    with (folder / "train.rec").open("ab") as joined:
+        joined.write((other / "train.rec").read_bytes())
+    refused(
+        folder, tmp_path / "out", r"train\.rec: holds 40 images, its header announces 20: .* convert each on its own"
+    )
+
+
+def test_another_record_file_in_the_folder_is_listed(tmp_path: Path) -> None:
+    folder = classic(tmp_path / "r")
+    shutil.copy(folder / "train.rec", folder / "val.rec")
+    report = convert(RecordIO(folder), tmp_path / "out", workers=1)
+    assert report.skipped == [Skipped("val.rec", "another record file", "other")]
+    assert report.index.images == 20
+
+
 def test_the_property_file_counts_where_nothing_else_tells(tmp_path: Path) -> None:
     folder = plain(tmp_path / "r")
     cut = starts(folder / "train.rec")[2 * EACH]

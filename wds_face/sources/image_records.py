@@ -136,12 +136,30 @@ class _Listing:
         first, end = unpack(reader.at(int(self.table["offset"][header])))[0].label.tolist()
         if not 0 < first <= end < np.inf:
             return
+        self._report_joined(reader, header, first)
         there = len(self.table) if self.keys is None else int(self.keys.max()) + 1
         if np.float32(there) >= np.float32(first):
             self.whole = True
         elif not self.damaged:
             announced = f"its header announces {first - 1:,.0f} images, {there - 1:,} are there"
             why = f"cut off at byte {reader.nbytes}: {announced}"
+            self.skipped.append(Skipped(reader.path.name, why, "container"))
+
+    def _report_joined(self, reader: RecordReader, header: int, first: float) -> None:
+        """Report the file as joined if it has more images than its header announces, and some after identity ranges.
+
+        Labels of joined files are numbers of different data sets, so the same number stands for several people.
+        """
+        images = np.flatnonzero(self.image)
+        ranges = np.flatnonzero(self.table["ok"] & (self.table["flag"] == 2) & (self.table["nbytes"] == 0))
+        ranges = ranges[ranges != header]
+        if not len(images) or not len(ranges) or np.float32(len(images) + 1) <= np.float32(first):
+            return
+        if images[-1] > ranges[0]:
+            why = (
+                f"holds {len(images):,} images, its header announces {first - 1:,.0f}: it looks like several record "
+                "files that were joined, whose labels mean different people; convert each on its own"
+            )
             self.skipped.append(Skipped(reader.path.name, why, "container"))
 
     def _header(self) -> int | None:

@@ -66,12 +66,14 @@ class RecordIO:
         labels, identity = np.unique(table["label"], return_inverse=True)
         order, starts, counts, nbytes = by_identity(identity, table["nbytes"], len(labels))
         located = table["offset"][order]
+        others = sorted(self.path.glob("*.rec")) if self.path.is_dir() else []
+        strays = [Skipped(other.name, "another record file", "other") for other in others if other != path]
         return Inventory(
             names=[str(int(label)) if label == int(label) else repr(float(label)) for label in labels.tolist()],
             images=counts,
             nbytes=nbytes,
             part=lambda rows: _RecordPart(str(path), [located[run] for run in runs(starts, rows)]),
-            skipped=found.skipped,
+            skipped=[*found.skipped, *strays],
             notes=found.notes,
             remedy=_remedy(path, found),
             facts={"idx": found.idx},
