@@ -140,9 +140,9 @@ def test_links_are_followed_and_loops_are_not(make_folder: MakeFolder) -> None:
         Skipped("a/self", loop, "other"),
         Skipped("a/up", loop, "other"),
         Skipped("b/gone.jpg", "unreadable (No such file or directory)", "item"),
-        Skipped("b/more", "not an image", "other"),
+        Skipped("b/more", "an image without the extension of one: rename it", "item"),
         Skipped("c/gone.jpg", "unreadable (No such file or directory)", "item"),
-        Skipped("c/more", "not an image", "other"),
+        Skipped("c/more", "an image without the extension of one: rename it", "item"),
     ]
 
 
@@ -304,3 +304,21 @@ def test_folders_nested_without_end(make_folder: MakeFolder) -> None:
         subprocess.run(["rm", "-rf", root / "b" / "d"], check=True)
     assert inventory.names == ["a", "b"]
     assert [item.item[:3] for item in inventory.skipped] in (["b"], ["b/d"])
+
+
+def test_images_under_other_names_count_as_items(make_folder: MakeFolder) -> None:
+    root = make_folder({"a": 1, "b": 1})
+    image = (root / "a" / "0000.jpg").read_bytes()
+    for name in ("face", "face.jpg.1", "face.jpg~", "face.jpg_large"):
+        (root / "a" / name).write_bytes(image)
+    (root / "a" / "notes").write_bytes(b"blue eyes")
+    os.mkfifo(root / "b" / "pipe")
+    reason = "an image without the extension of one: rename it"
+    assert sorted(ImageFolder(root).scan().skipped) == [
+        Skipped("a/face", reason, "item"),
+        Skipped("a/face.jpg.1", reason, "item"),
+        Skipped("a/face.jpg_large", reason, "item"),
+        Skipped("a/face.jpg~", reason, "item"),
+        Skipped("a/notes", "not an image", "other"),
+        Skipped("b/pipe", "not an image", "other"),
+    ]

@@ -17,6 +17,9 @@ _WIDE = 64
 #: Extensions of unsupported image formats. Such a file is a lost image, so it counts as an item.
 _UNREAD_IMAGES = frozenset({"avif", "gif", "heic", "heif", "jfif", "jp2", "jpe", "jxl", "tga"})
 
+#: Extensions of files that are never images. They are not opened, as there may be one for each image.
+_NEVER_IMAGES = frozenset({"cls", "csv", "html", "json", "log", "md", "npy", "txt", "xml", "yaml", "yml"})
+
 
 class Listing(NamedTuple):
     """Contents of some folders.
@@ -167,6 +170,8 @@ class _Walk:
         extension = _extension(entry.name)
         if extension in _UNREAD_IMAGES:
             self._skip(path, f"an image format that is not read (.{extension}): convert it to JPEG or PNG", "item")
+        elif extension not in _NEVER_IMAGES and entry.is_file() and _starts_like_image(entry.path):
+            self._skip(path, "an image without the extension of one: rename it", "item")
         else:
             self._skip(path, "not an image", "other")
 
@@ -182,6 +187,11 @@ class _Walk:
 
     def _skip(self, path: str, reason: str, kind: SkippedKind) -> None:
         self.listing.skipped.append(Skipped(path, reason, kind))
+
+
+def _starts_like_image(path: str) -> bool:
+    with open(path, "rb", buffering=0) as file:
+        return images.kind(file.read(16)) is not None
 
 
 def _extension(name: str) -> str:
