@@ -254,7 +254,7 @@ def test_the_command_starts_it(name: str, faces: Path, tmp_path: Path) -> None:
     pytest.importorskip(CLUSTERS[name], reason=f"{name} is not installed")
     run = wds_face("convert", "imagefolder", faces, tmp_path / "there", "--engine", name, "--workers", 2)
     assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout.startswith(f"{faces} -> {tmp_path}/there: 20 identities, 66 images, 1 shards")
+    assert run.stdout.startswith(f"{faces} -> {tmp_path}/there: 20 identities, 66 images, 1 shard, ")
     convert(ImageFolder(faces), tmp_path / "here", workers=1)
     assert sums(tmp_path / "there") == sums(tmp_path / "here")
 

@@ -336,3 +336,15 @@ def test_each_folder_is_listed_once(make_folder: MakeFolder, monkeypatch: pytest
     assert len(ImageFolder(root).scan().names) == 80
     assert max(listed.values()) == 1
     assert len(listed) == 1 + 1 + 80 + 160
+
+
+@pytest.mark.parametrize("names", [["images"], ["train", "test"], ["Faces"], ["train", "val", "test"]])
+def test_splits_and_collections_are_no_people(make_folder: MakeFolder, names: list[str]) -> None:
+    root = make_folder(dict.fromkeys(names, 3))
+    with pytest.raises(SourceError, match=r"do not look like names of people: .* --identity-depth 1 if"):
+        ImageFolder(root).scan()
+    assert sorted(ImageFolder(root, identity_depth=1).scan().names) == sorted(names)
+
+
+def test_a_person_may_be_called_val(make_folder: MakeFolder) -> None:
+    assert ImageFolder(make_folder({"val": 2, "ann": 2})).scan().names == ["ann", "val"]

@@ -127,7 +127,8 @@ def test_identities_that_are_left_out_lie_between_others(faces: Path, tmp_path: 
     kept = index.identities["images"] >= 4
     assert (np.diff(kept.astype(int)) != 0).sum() > 3
     found, _ = batches(tmp_path / "out", min_images=4)
-    assert pictures(found, index.classes) == decoded(files_of(faces, 4))
+    classes = [name for name in index.classes if len(os.listdir(faces / name)) >= 4]
+    assert pictures(found, classes) == decoded(files_of(faces, 4))
 
 
 @pytest.mark.parametrize("options", [{}, {"mtime": 0}])
@@ -323,10 +324,10 @@ def test_what_makes_a_store_be_read_more_often_is_said(
     for url in (memory, str(tmp_path / "out")):
         convert(ImageFolder(faces), url, workers=1)
         with caplog.at_level("WARNING", "wds_face"):
-            PKStream(url, p=1, k=2, lanes=2).loader(2)
+            PKStream(url, p=1, k=2, image_size=24, lanes=2).loader(2)
             assert not caplog.records, url
-            PKStream(url, p=1, k=2, lanes=2, buffer_bytes=1000).loader(2)
-            PKStream(url, p=1, k=2, lanes=2, world_size=3, rank=0).loader(2)
+            PKStream(url, p=1, k=2, image_size=24, lanes=2, buffer_bytes=1000).loader(2)
+            PKStream(url, p=1, k=2, image_size=24, lanes=2, world_size=3, rank=0).loader(2)
         said = [record.getMessage() for record in caplog.records]
         if url == memory:
             assert "the lanes of a reader mix 0 MB at a time, more than its buffer_bytes" in said[0]

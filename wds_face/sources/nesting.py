@@ -20,6 +20,24 @@ _SPLITS = frozenset(
     }
 )
 
+_COLLECTIONS = frozenset(
+    {
+        "all",
+        "aligned",
+        "cropped",
+        "data",
+        "faces",
+        "images",
+        "image",
+        "imgs",
+        "img",
+        "jpeg",
+        "jpg",
+        "photos",
+        "pictures",
+    }
+)
+
 
 class Layout(NamedTuple):
     """How a folder tree is read.
@@ -101,7 +119,8 @@ def choose_depth(root: str, tree: FolderTree) -> Layout:
       (``<person>/frontal``, ``<person>/profile``), the sub-folders are variants within identities.
     - Anything else is ambiguous: a folder of only sub-folders that is named like a split (``train``, ``test``, …) and
       has siblings, one whose sub-folders are named differently from those of its siblings, or one that holds
-      :data:`MANY` or more folders.
+      :data:`MANY` or more folders. So are folders with images directly in them that are all named like splits or
+      collections (``images``, ``faces``, …).
 
     Args:
         root: Path of the tree, for messages.
@@ -122,6 +141,13 @@ def choose_depth(root: str, tree: FolderTree) -> Layout:
             raise SourceError(_ambiguity(root, tree, depth, nested))
         depth += 1
         level = tree.below(level)
+    names = [folder.rpartition("/")[2] for folder in level]
+    if names and all(is_split(name) or name.casefold() in _COLLECTIONS for name in names):
+        shown = ", ".join(map(repr, names[:3]))
+        raise SourceError(
+            f"{root} has its images in {shown}, which do not look like names of people: give a folder with one "
+            f"sub-folder per identity, or say --identity-depth {depth} if these are the identities"
+        )
     return Layout(depth, _lone_note(root, level, depth))
 
 
