@@ -212,7 +212,7 @@ def test_a_shard_that_loses_all_its_identities_leaves_no_gap(make_folder: MakeFo
 def test_nothing_left_at_all(make_folder: MakeFolder, tmp_path: Path) -> None:
     root = make_folder({"a": 1})
     (root / "a" / "0000.jpg").write_bytes(b"nothing")
-    with pytest.raises(SourceError, match="no identity has 1 images that can be read"):
+    with pytest.raises(SourceError, match=r"no identity has 1 image that can be read: \d+ × "):
         convert(ImageFolder(root), tmp_path / "out", workers=1, max_skipped=1)
     assert not (tmp_path / "out" / "index.json").exists()
 
@@ -272,6 +272,19 @@ def test_a_second_conversion_into_the_same_folder_is_refused(faces: Path, tmp_pa
             convert(ImageFolder(faces), tmp_path / "out", workers=1)
         other.kill()
     convert(ImageFolder(faces), tmp_path / "out", workers=1)
+
+
+def test_conversions_into_the_same_folder_at_once(faces: Path, tmp_path: Path) -> None:
+    """One works; the others wait for it, and find its data set complete or are refused."""
+    convert(ImageFolder(faces), tmp_path / "alone", workers=1)
+    for number in range(5):
+        there = tmp_path / f"out{number}"
+        command = [sys.executable, "-m", "wds_face", "convert", "imagefolder", str(faces), str(there)]
+        runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+        errors = [run.communicate(timeout=60)[1] for run in runs]
+        assert all("wait for it to end" in error for error in errors if error), errors
+        assert "" in errors
+        assert sums(there) == sums(tmp_path / "alone")
 
 
 def test_regrouping_our_own_shards_keeps_names_and_images(faces: Path, tmp_path: Path) -> None:

@@ -104,6 +104,41 @@ def test_foreign_shards_may_share_labels(tmp_path: Path, jpegs: list[bytes]) -> 
     assert WebDataset(tmp_path).scan().images.tolist() == [2, 2, 2]
 
 
+def foreign(path: Path, images: list[bytes], prefix: str = "") -> None:
+    """Write a shard with an image of each of some numbered people."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wds.TarWriter(str(path), compress=path.suffix == ".gz") as writer:
+        for label, image in enumerate(images):
+            writer.write({"__key__": f"{prefix}{label:06d}", "jpg": image, "cls": label})
+
+
+def test_foreign_data_sets_in_folders_beside_each_other(tmp_path: Path, jpegs: list[bytes]) -> None:
+    foreign(tmp_path / "casia" / "0.tar", jpegs[:3])
+    foreign(tmp_path / "lfw" / "0.tar", jpegs[3:7])
+    message = refusal(tmp_path)
+    assert "casia/0.tar and lfw/0.tar both begin with the sample 000000 and have label 0 in common" in message
+    assert f"'{tmp_path}/**'" in message
+    found = WebDataset(f"{tmp_path}/**").scan()
+    assert found.images.tolist() == [2, 2, 2, 1]
+    assert "3 labels in several folders (first: 0 in casia and lfw)" in found.notes[1]
+
+
+def test_folders_of_one_data_set(tmp_path: Path, jpegs: list[bytes]) -> None:
+    for part in range(2):
+        foreign(tmp_path / f"part{part}" / "0.tar", jpegs[3 * part : 3 * part + 3], prefix=f"{part}-")
+    found = WebDataset(tmp_path).scan()
+    assert found.images.tolist() == [2, 2, 2]
+    assert "3 labels in several folders (first: 0 in part0 and part1), taken for the same people" in found.notes[1]
+
+
+@pytest.mark.parametrize("other", ["a.tar.gz", "a (1).tar", "old/a.tar"])
+def test_the_same_shard_twice(tmp_path: Path, jpegs: list[bytes], other: str) -> None:
+    foreign(tmp_path / "a.tar", jpegs[:3])
+    foreign(tmp_path / other, jpegs[:3])
+    assert "begin with the same sample, 000000: remove one if it is a copy" in refusal(tmp_path)
+    assert WebDataset(f"{tmp_path}/**").scan().images.tolist() == [2, 2, 2]
+
+
 def test_no_index_for_two_data_sets(two_sets: tuple[Path, Path], tmp_path: Path) -> None:
     folder = together(tmp_path / "both", *two_sets[0].glob("*.tar"), *two_sets[1].glob("*.tar"))
     with pytest.raises(WdsFaceError, match=r"both have the first image of label 0.*convert each data set on its own"):

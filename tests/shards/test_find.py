@@ -217,6 +217,14 @@ def test_folders_without_shards(tmp_path: Path, names: list[str], message: str) 
         find_shards(str(make(tmp_path / "s", names)))
 
 
+def test_a_pattern_that_matches_nothing(tmp_path: Path) -> None:
+    make(tmp_path, ["a.tar"])
+    with pytest.raises(
+        SourceError, match=r"b\*\.tar holds no \.tar files: give a folder of shards, a \.tar or a pattern$"
+    ):
+        find_shards(f"{tmp_path}/b*.tar")
+
+
 @pytest.mark.parametrize(
     "names",
     [

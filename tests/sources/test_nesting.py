@@ -348,3 +348,16 @@ def test_splits_and_collections_are_no_people(make_folder: MakeFolder, names: li
 
 def test_a_person_may_be_called_val(make_folder: MakeFolder) -> None:
     assert ImageFolder(make_folder({"val": 2, "ann": 2})).scan().names == ["ann", "val"]
+
+
+def test_every_depth_is_offered(make_folder: MakeFolder) -> None:
+    root = make_folder(
+        {f"{top}/{split}/{top}{split}{i}": 2 for top in "xy" for split in ("train", "test") for i in range(3)}
+    )
+    with pytest.raises(SourceError, match=r"--identity-depth 1, .* --identity-depth 2, or as 12 .* --identity-depth 3"):
+        ImageFolder(root).scan()
+
+
+def test_hidden_folders_alone_are_named(make_folder: MakeFolder) -> None:
+    with pytest.raises(SourceError, match=r"has no sub-folders with images; \.ann and 1 more, hidden, is not searched"):
+        ImageFolder(make_folder({".ann": 2, ".bert": 1})).scan()

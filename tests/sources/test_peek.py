@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import webdataset as wds
 
 from wds_face import ImageFolder, Options, SourceError, convert
 from wds_face.recordio import RecordWriter, pack
@@ -74,6 +75,47 @@ def test_shards_without_one(faces: Path, tmp_path: Path, named: str) -> None:
     assert {data for _, data in found} <= every
     assert len({name for name, _ in found}) == len(found), "one of each identity"
     assert (len(found) == 20) == (named != "tar")
+
+
+def shards_of(folder: Path, images: list[bytes], count: int) -> None:
+    """Write shards of two images of a person each, with two-part extensions and labels in ``.txt``."""
+    folder.mkdir()
+    for number in range(count):
+        with wds.TarWriter(str(folder / f"{number}.tar")) as writer:
+            for image in range(2):
+                data = images[2 * number + image]
+                writer.write({"__key__": f"{number}-{image}", "face.jpg": data, "txt": f"person {number}"})
+
+
+def test_labels_and_images_are_chosen_as_for_a_conversion(tmp_path: Path, jpegs: list[bytes]) -> None:
+    shards_of(tmp_path / "s", jpegs, 6)
+    samples = {"label_from": "txt", "image_from": "face.jpg"}
+    found = peek(str(tmp_path / "s"), np.random.default_rng(0), samples=samples)
+    assert found.notes[0].startswith("labels from txt")
+    assert sorted(name for name, _ in found.images) == [f"person {number}" for number in range(6)]
+
+
+def test_only_some_of_many_shards_are_read(tmp_path: Path, jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    shards_of(tmp_path / "s", jpegs, 6)
+    largest = max(file.stat().st_size for file in (tmp_path / "s").iterdir())
+    monkeypatch.setattr("wds_face.sources.peek.SHARD_BYTES", 2 * largest)
+    found = peek(str(tmp_path / "s"), np.random.default_rng(0), samples={"label_from": "txt"})
+    number = int(found.notes[0].split(" of 6 shards were read")[0])
+    assert number in (2, 3)
+    assert len(list(found.images)) == number
+
+
+def test_damage_that_a_conversion_refuses_is_said(tmp_path: Path, jpegs: list[bytes]) -> None:
+    shards_of(tmp_path / "s", jpegs, 2)
+    with open(tmp_path / "s" / "1.tar", "r+b") as file:
+        file.truncate(2000)
+    found = peek(str(tmp_path / "s"), np.random.default_rng(0), samples={"label_from": "txt"})
+    assert "a conversion is refused without --salvage: 1.tar: damaged tar" in found.notes[-1]
+
+
+def test_how_samples_are_read_is_for_shards_only(faces: Path) -> None:
+    with pytest.raises(SourceError, match=r"holds no shards without an index \(imagefolder\): omit --label-from"):
+        peek(str(faces), np.random.default_rng(0), samples={"label_from": "txt"})
 
 
 @pytest.mark.parametrize("name", ["none", "none.rec", "none.tar"])

@@ -66,12 +66,25 @@ def test_binary_integers_are_not_merged(tmp_path: Path) -> None:
     assert len(people(with_label(tmp_path, "cls:hex"))) == 300
 
 
+def test_the_remedy_for_binary_labels_names_the_member_alone(tmp_path: Path) -> None:
+    write(tmp_path, labelled("cls", [struct.pack("<i", number) for number in range(3)]))
+    assert "--label-from cls:int reads" in refusal(with_label(tmp_path, "cls:text"))
+
+
+def test_labels_apart_from_their_images(tmp_path: Path) -> None:
+    members = labelled("cls", [b"0", b"0", b"1"])
+    source = write(tmp_path, members[::2] + members[1::2])
+    assert "labels are not next to their images (0000.cls has no image beside it)" in refusal(source)
+
+
 def test_pickled_and_npy_labels_are_refused(tmp_path: Path) -> None:
     array = io.BytesIO()
     np.save(array, np.int64(3))
     for number, content in enumerate((pickle.dumps(3), array.getvalue(), b"a\0n\0n\0")):
         source = write(tmp_path / str(number), labelled("cls", [content] * 3))
         assert "3 labels in cls are not text" in refusal(source)
+    write(tmp_path / "npy", labelled("cls.npy", [array.getvalue()] * 3))
+    assert "a .cls.npy is not read; name another member" in refusal(with_label(tmp_path / "npy", "cls.npy"))
 
 
 def test_names_in_latin_1_are_not_merged(tmp_path: Path) -> None:

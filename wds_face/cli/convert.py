@@ -12,7 +12,7 @@ import click
 from wds_face.cli import options as shared
 from wds_face.cli.engine import engine_options, full, open_executor
 from wds_face.cli.group import Group
-from wds_face.cli.options import identity_depth, label_option, print_json
+from wds_face.cli.options import dots_in_keys, identity_depth, image_from, label_option, print_json
 from wds_face.cli.paths import LocalPath, Location
 from wds_face.cli.units import Bytes, MaxSkipped
 from wds_face.cli.validation import validation
@@ -112,13 +112,8 @@ def recordio(src: str, dest: str, idx: IdxUse, **options: Any) -> None:
 @click.argument("src", type=Location())
 @click.argument("dest", type=Location())
 @label_option
-@click.option(
-    "--image-from",
-    default="",
-    metavar="EXT",
-    help="Extension of the image, if samples have several images or it has two parts, as in image.jpg.",
-)
-@click.option("--dots-in-keys", is_flag=True, help="End keys at the last dot of the file name, not at the first.")
+@image_from
+@dots_in_keys
 @click.option(
     "--spool-dir",
     type=LocalPath(file_okay=False),

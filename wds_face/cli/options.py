@@ -51,6 +51,16 @@ label_option = click.option(
     "in cls:number. auto takes cls, else a field of .json, else key, and refuses ambiguous labels.",
 )
 
+image_from = click.option(
+    "--image-from",
+    default="",
+    metavar="EXT",
+    help="Extension of the image, if samples have several images or it has two parts, as in image.jpg.",
+)
+dots_in_keys = click.option(
+    "--dots-in-keys", is_flag=True, help="End keys at the last dot of the file name, not at the first."
+)
+
 
 def output(default: str, help: str) -> Callable[[F], F]:  # noqa: A002 (as click calls it)
     """Return the option for the file that a command writes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import closing
 
 import click
 
@@ -20,6 +21,9 @@ from wds_face.units import plural
 @options.seed
 @options.points
 @options.identity_depth
+@options.label_option
+@options.image_from
+@options.dots_in_keys
 @click.option("--scale", type=click.IntRange(1, 8), default=1, show_default=True, help="Enlarge the images.")
 @options.as_json
 @options.quiet
@@ -31,6 +35,9 @@ def preview(
     seed: int,
     points: str,
     identity_depth: int | None,
+    label_from: str,
+    image_from: str,
+    dots_in_keys: bool,
     scale: int,
     as_json: bool,
     quiet: bool,
@@ -45,6 +52,7 @@ def preview(
       wds-face preview shards/ -o sheet.png
       wds-face preview faces_emore/ -o sheet.jpg -n 16 --seed 3
       wds-face preview casia/ --points casia --scale 2
+      wds-face preview 'webface/*.tar.gz' --label-from json:identity
     """
     import numpy as np  # noqa: PLC0415 (keeps --help fast)
 
@@ -61,10 +69,14 @@ def preview(
     except ValueError as error:
         raise click.BadParameter(f"{error}.", param_hint="--output") from None
     rng = np.random.default_rng(seed)
+    samples = {"label_from": label_from, "image_from": image_from, "dots_in_keys": dots_in_keys}
+    defaults = {"label_from": "auto", "image_from": "", "dots_in_keys": False}
+    given = {name: value for name, value in samples.items() if value != defaults[name]}
     with Workers(None) as workers, bar("scanning", None, not quiet) as progress:
-        found = peek(src, rng, identity_depth=identity_depth, workers=workers, progress=progress.update)
-    decoded = (decode(data) for _, data in found.images)
-    chosen = list(itertools.islice((image for image in decoded if image is not None), faces))
+        found = peek(src, rng, identity_depth=identity_depth, samples=given, workers=workers, progress=progress.update)
+        with closing(found.images) as images:
+            decoded = (decode(data) for _, data in images)
+            chosen = list(itertools.islice((image for image in decoded if image is not None), faces))
     if not chosen:
         raise SourceError(f"{shown(src)} holds no image that can be decoded")
     save_picture(output, gallery(chosen, exhibits(points, rng), scale=scale, title=f"wds-face preview {shown(src)}"))

@@ -14,7 +14,14 @@ from wds_face.conversion import layout
 from wds_face.conversion.destination import check_apart, check_room, check_writable, is_finished
 from wds_face.conversion.plan import Options, Plan, make_plan
 from wds_face.conversion.skip_policy import DEFAULT_MAX_SKIPPED, SkipPolicy
-from wds_face.conversion.skipped import SKIPPED, count_kinds, read_skipped, too_few_images, write_skipped
+from wds_face.conversion.skipped import (
+    SKIPPED,
+    count_kinds,
+    frequent_reasons,
+    read_skipped,
+    too_few_images,
+    write_skipped,
+)
 from wds_face.conversion.workspace import Workspace
 from wds_face.conversion.writer import ShardResult, write_shard
 from wds_face.errors import DatasetError, SourceError
@@ -26,6 +33,7 @@ from wds_face.shards.index import CLASSES, IDENTITY, Index, write_index
 from wds_face.shards.sizes import Sizes, total
 from wds_face.sources.source import Skipped, Source
 from wds_face.storage import Store, open_store
+from wds_face.units import plural
 from wds_face.version import __version__
 
 
@@ -110,6 +118,8 @@ def convert(
         workspace.check(plan.digest, overwrite=overwrite)
         check_room(store, plan, workspace)
         with workspace.locked():
+            if not overwrite and is_finished(store, plan):  # by another process, since the check above
+                return _finished(store, plan, policy)
             workspace.begin(plan.digest, overwrite=overwrite)
             runner = _Runner(plan, store, workspace, team, policy)
             results = runner.run(progress)
@@ -146,7 +156,8 @@ class _Runner:
             # Labels must have no gaps, so these identities' go to others: their shards are written again.
             self.lost |= poor
             if len(self.lost) == len(self.plan.kept):
-                raise SourceError(f"no identity has {self.plan.options.min_images} images that can be read")
+                least = plural(self.plan.options.min_images, "image")
+                raise SourceError(f"no identity has {least} that can be read: {frequent_reasons(self.skipped)}")
             self.workspace.save_lost(self.plan.digest, self.lost, self.skipped)
 
     def left_out(self) -> list[Skipped]:

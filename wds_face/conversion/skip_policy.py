@@ -10,6 +10,7 @@ from numbers import Integral, Real
 
 from wds_face.conversion.skipped import frequent_reasons, is_too_few
 from wds_face.errors import SourceError, WdsFaceError
+from wds_face.shards.sizes import share
 from wds_face.sources.source import Skipped
 
 #: Default share of images that may be unreadable. Public face sets have a few such images per million; one in 100
@@ -84,10 +85,10 @@ class SkipPolicy:
             )
         unreadable = [entry for entry in skipped if entry.kind == "item"]
         if len(unreadable) > self.allowed(items):
-            share = len(unreadable) / max(items, 1)
+            how_many = f"{len(unreadable):,} of {items:,} images cannot be read ({share(len(unreadable), items)})"
             raise SourceError(
-                f"{source}: {len(unreadable):,} of {items:,} images cannot be read ({100 * share:.2g}%), more than "
-                f"--max-skipped {self._limit()} allows; nothing is published: {frequent_reasons(unreadable)}"
+                f"{source}: {how_many}, more than --max-skipped {self._limit()} allows; nothing is published: "
+                f"{frequent_reasons(unreadable)}"
             )
 
     def allowed(self, items: int) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -25,6 +27,7 @@ _LOST = f"{_FOLDER}/lost.json"
 
 # Seconds to wait for the lock: forked workers of a killed conversion end, and release it, within a fraction of this.
 _LOCK_TIMEOUT = 1.0
+_LOCK_ATTEMPTS = 10
 
 
 class Workspace:
@@ -155,8 +158,13 @@ class Workspace:
 
     def clear(self) -> None:
         """Remove the state itself. Call after the manifest is written."""
-        with suppress(PermissionError):  # on Windows, of the lock that this process holds
+        try:
             self.store.remove_folder(_FOLDER)
+        except PermissionError:  # on Windows, of the lock that this process holds
+            pass
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # another process put its lock there
+                raise
 
     def _marker(self, task: ShardTask) -> str:
         return f"{_FOLDER}/{task.name}.json"
@@ -174,8 +182,7 @@ class Workspace:
         path = self.store.local / _FOLDER / "lock"
         lock = FileLock(path, timeout=_LOCK_TIMEOUT)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
+            _acquire(lock, path)
         except Timeout:
             raise DatasetError(f"another conversion is writing to {self.store}: wait for it to end") from None
         except OSError as error:
@@ -188,6 +195,19 @@ class Workspace:
                 with suppress(OSError):
                     path.unlink()
                     path.parent.rmdir()
+
+
+def _acquire(lock: FileLock, path: Path) -> None:
+    """Acquire a lock. Try again if the process that held it removes the folder meanwhile, as it does at its end."""
+    for attempt in range(_LOCK_ATTEMPTS):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except FileNotFoundError:
+            if attempt == _LOCK_ATTEMPTS - 1:
+                raise
+        else:
+            return
 
 
 def _listed(store: Store) -> list[str]:

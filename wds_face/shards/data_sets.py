@@ -1,4 +1,7 @@
-"""Refuse shards of several data sets whose labels collide: label 3 of one is not label 3 of the other."""
+"""Refuse shards of several data sets whose labels collide, and shards that are there twice.
+
+Label 3 of one data set is not label 3 of the other.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ from wds_face.shards.index import MANIFEST
 from wds_face.shards.label_evidence import Evidence
 from wds_face.shards.labels import whole_number
 from wds_face.storage import Store
+from wds_face.units import plural
 
 _REMEDY = "labels of different data sets are different people; convert each data set on its own"
+_TOGETHER = "give a pattern such as '{}/**' if they belong together"
 
 
 class DataSets:
@@ -20,16 +25,21 @@ class DataSets:
 
     wds_face writes the first image of an identity under one fixed key, into one shard. Two shards with that key
     therefore belong to different data sets. So do a shard that an ``index.json`` lists and any shard that it
-    does not list.
+    does not list. Shards of others in different folders belong to different data sets if they begin with the same key
+    and have a whole number as label in common. Shards that begin with the same sample are copies.
 
     Args:
         store: Where the shards are.
         label_from: Label rule that the shards are read with.
+        named: Whether a pattern chose the shards. Keys that two of them have in common are accepted then.
     """
 
-    def __init__(self, store: Store, label_from: str) -> None:
+    def __init__(self, store: Store, label_from: str, *, named: bool = False) -> None:
         self._store = store
         self._label_from = label_from
+        self._named = named
+        self._firsts: dict[str, tuple[str, int]] = {}
+        self._shared: dict[str, str] = {}
         self._own: dict[int, str] = {}
         self._owners: dict[str, str] = {}
         self._listed: dict[str, frozenset[str]] = {}
@@ -46,6 +56,8 @@ class DataSets:
                 raise SourceError(
                     f"{self._store}: {owner} and {name} both have the first image of label {number}: {_REMEDY}"
                 )
+        if evidence.first and not self._named:
+            self._refuse_copy(name, evidence)
         for label in evidence.labels:
             if whole_number(label) is None:
                 continue
@@ -54,6 +66,39 @@ class DataSets:
                 raise SourceError(
                     f"{self._store}: {owner} and {name} are of different data sets, both with label {label}: {_REMEDY}"
                 )
+            if _folder(owner) != _folder(name):
+                self._shared.setdefault(label, name)
+
+    def notes(self) -> list[str]:
+        """Return a line for the user if folders have labels in common, which are taken for the same people."""
+        if not self._shared:
+            return []
+        label, name = next(iter(self._shared.items()))
+        folders = f"{_folder(self._owners[label]) or '.'} and {_folder(name) or '.'}"
+        return [
+            f"{plural(len(self._shared), 'label')} in several folders (first: {label} in {folders}), taken for the "
+            "same people; convert data sets that do not belong together on their own"
+        ]
+
+    def _refuse_copy(self, name: str, evidence: Evidence) -> None:
+        """Refuse a shard that begins with the key that another one begins with, unless only the key is the same."""
+        other, checksum = self._firsts.setdefault(evidence.first, (name, evidence.first_checksum))
+        if other == name:
+            return
+        together = _TOGETHER.format(self._store)
+        if checksum == evidence.first_checksum:
+            raise SourceError(
+                f"{self._store}: {other} and {name} begin with the same sample, {evidence.first}: remove one if it "
+                f"is a copy, or {together}"
+            )
+        if _folder(other) == _folder(name):
+            return
+        for label in evidence.labels:
+            if whole_number(label) is not None and _folder(self._owners.get(label, name)) != _folder(name):
+                raise SourceError(
+                    f"{self._store}: {other} and {name} both begin with the sample {evidence.first} and have label "
+                    f"{label} in common: {_REMEDY}, or {together}"
+                )
 
     def all_own(self, labels: Iterable[str]) -> bool:
         """Return whether wds_face wrote the first image of each of these labels."""
@@ -61,7 +106,7 @@ class DataSets:
 
     def _data_set(self, name: str) -> str | None:
         """Return the folder whose ``index.json`` lists a shard, None if none does."""
-        folder = name.rpartition("/")[0]
+        folder = _folder(name)
         if folder not in self._listed:
             self._listed[folder] = self._read(folder)
         return folder if name in self._listed[folder] else None
@@ -74,3 +119,7 @@ class DataSets:
             if manifest["wds_face"]["made"]["options"]["labels"] == self._label_from:
                 return frozenset(prefix + row["url"] for row in manifest["shardlist"])
         return frozenset()
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]

@@ -317,7 +317,7 @@ def _no_shards(store: Store, found: ShardList, pattern: str = "") -> str:
         text = f"{where} holds records, not shards: `wds-face convert recordio` reads {records[0].name}"
     elif any("image" in other.reason for other in found.strays):
         text = f"{where} holds images, not shards: `wds-face convert imagefolder` reads one folder per person"
-    elif store.local is not None and (hint := recognise.hint(store.local / pattern)):
+    elif store.local is not None and not _MAGIC.search(pattern) and (hint := recognise.hint(store.local / pattern)):
         text = f"{where} holds no .tar files{hint}"
     elif found.strays:
         text += f" (found {found.strays[0].name}: {found.strays[0].reason})"

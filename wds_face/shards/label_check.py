@@ -23,6 +23,9 @@ from wds_face.storage import Store
 #: Share of labels that are not text at which the source is refused; below it, these samples are left out.
 _BINARY = 0.01
 
+# Forms in which webdataset and others write arrays and objects.
+_SERIALIZED = frozenset(["cbor", "mp", "msg", "npy", "npz", "pickle", "pkl", "pt", "pth", "pyd", "ten"])
+
 _ESCAPED = re.compile("[\udc80-\udcff]")
 
 _INSIST = "--label-from key uses the folder as the person, key:REGEX a part of the key; or name another member"
@@ -34,12 +37,13 @@ class LabelCheck:
     Args:
         store: Folder of the shards.
         reading: How the shards are read.
+        named: Whether a pattern chose the shards, see :class:`~wds_face.shards.data_sets.DataSets`.
     """
 
-    def __init__(self, store: Store, reading: Reading) -> None:
+    def __init__(self, store: Store, reading: Reading, *, named: bool = False) -> None:
         self.reading = reading
         self._where = str(store)
-        self._data_sets = DataSets(store, reading.rule.spec)
+        self._data_sets = DataSets(store, reading.rule.spec, named=named)
         self._labels: dict[str, None] = {}
         self._samples = 0
         self._pairings: dict[str, Pairing] = {}
@@ -85,7 +89,7 @@ class LabelCheck:
         if isinstance(rule, (MemberRule, JsonRule, FolderRule)) and not rule.form:
             self._refuse_spellings()
         image = f", images from {self.reading.image_from}" if self.reading.image_from else ""
-        notes = [f"labels from {rule.spec} ({self._example}){image}"]
+        notes = [f"labels from {rule.spec} ({self._example}){image}", *self._data_sets.notes()]
         if escaped := sum(1 for label in self._labels if _ESCAPED.search(label)):
             notes.append(f"{escaped:,} labels are not UTF-8; their bytes are kept as they are")
         return notes
@@ -93,10 +97,15 @@ class LabelCheck:
     def _refuse_binary(self) -> None:
         if not self._binary or self._binary < _BINARY * (self._binary + self._samples):
             return
-        spec = self.reading.rule.spec
+        rule = self.reading.rule
+        assert isinstance(rule, MemberRule), "only members have binary content"
+        member = rule.extension
+        if member.rpartition(".")[2] in _SERIALIZED:
+            remedy = f"a .{member} is not read; name another member"
+        else:
+            remedy = f"--label-from {member}:int reads binary little-endian integers, {member}:hex takes any bytes"
         raise SourceError(
-            f"{self._where}: {self._binary:,} labels in {spec} are not text (first: {self._binary_example}): "
-            f"--label-from {spec}:int reads binary little-endian integers, {spec}:hex takes any bytes as they are"
+            f"{self._where}: {self._binary:,} labels in {member} are not text (first: {self._binary_example}): {remedy}"
         )
 
     def _refuse_rivals(self) -> None:

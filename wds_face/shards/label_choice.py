@@ -44,6 +44,7 @@ class Reading:
         image_from: Extension of the image; empty for any image extension.
         dots_in_keys: Whether the key ends at the last dot of the file name.
         sample: Names of the members of the first sample, for messages.
+        apart: A member with a label but no image beside it, for messages.
     """
 
     rule: LabelRule
@@ -52,6 +53,7 @@ class Reading:
     image_from: str = ""
     dots_in_keys: bool = False
     sample: str = ""
+    apart: str = ""
 
     def reader(self, evidence: Evidence | None = None) -> SampleReader:
         """Return a reader of the samples of a shard, which adds them to *evidence*."""
@@ -172,12 +174,15 @@ def _with_labels(asked: Reading, view: memoryview, rules: tuple[LabelRule, ...])
     """Add the rules that find anything in a sample of a shard, even an invalid label; None without an image."""
     finds: set[LabelRule] = set()
     sample = ""
+    apart = ""
     samples = 0
     reader = asked.reader()
     with suppress(TarError):  # what comes before the damage is enough
         for key, members in reader.members(view):
             contents = {reader.extension(member): view[member.data : member.data + member.size] for member in members}
             if not (asked.image_from in contents or (not asked.image_from and EXTENSIONS & contents.keys())):
+                found = any(rule.read(key, contents).text for rule in rules if isinstance(rule, (MemberRule, JsonRule)))
+                apart = apart or (members[0].name if found else "")
                 continue
             sample = sample or _shown(members, contents)
             finds.update(rule for rule in rules if rule not in finds and _is_found(rule, key, contents))
@@ -186,7 +191,7 @@ def _with_labels(asked: Reading, view: memoryview, rules: tuple[LabelRule, ...])
                 break
     if not sample:
         return None
-    return replace(asked, sample=sample, others=tuple(rule for rule in rules if rule in finds))
+    return replace(asked, sample=sample, apart=apart, others=tuple(rule for rule in rules if rule in finds))
 
 
 def _shown(members: list[Member], contents: dict[str, memoryview]) -> str:
@@ -214,6 +219,11 @@ def _chosen(found: Reading) -> Reading:
 
 def without_label(where: str, reading: Reading) -> str:
     """Return the message for a source in which no sample has a label."""
+    if reading.apart:
+        return (
+            f"{where}: labels are not next to their images ({reading.apart} has no image beside it): pack the shards "
+            "with the files of a sample one after the other, as `tar --sort=name` does"
+        )
     return (
         f"{where}: no sample has a label for --label-from {reading.asked} (first sample: {reading.sample}): "
         "name a member (as in --label-from txt), json:FIELD, key or key:REGEX"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from zlib import crc32
 
 from wds_face.shards.labels import Label, LabelRule, Members, whole_number
 from wds_face.shards.samples import Sample
@@ -56,6 +57,7 @@ class Evidence:
         others: Rules that it is compared with.
         labels: Number of samples of each label.
         first: Key of the first sample with a label.
+        first_checksum: CRC-32 of the members of that sample.
         binary: Number of samples whose label is not text.
         binary_example: Key and problem of the first of these.
         own: Labels whose first image has the key that wds_face gives it.
@@ -66,6 +68,7 @@ class Evidence:
     others: tuple[LabelRule, ...] = ()
     labels: dict[str, int] = field(default_factory=dict)
     first: str = ""
+    first_checksum: int = 0
     binary: int = 0
     binary_example: str = ""
     own: set[int] = field(default_factory=set)
@@ -74,7 +77,7 @@ class Evidence:
     def add(self, key: str, members: Members, sample: Sample) -> None:
         """Add a sample; see ``watch`` of :class:`~wds_face.shards.samples.SampleReader`."""
         if sample.label is not None:
-            self._add_label(key, sample.label)
+            self._add_label(key, members, sample.label)
             own = sample.own_label
             if own is not None and own == whole_number(sample.label.text):
                 self.own.add(own)
@@ -86,10 +89,13 @@ class Evidence:
                 if sample.identity:
                     pairing.add(sample.identity, other.text)
 
-    def _add_label(self, key: str, label: Label) -> None:
+    def _add_label(self, key: str, members: Members, label: Label) -> None:
         if label.text:
             self.labels[label.text] = self.labels.get(label.text, 0) + 1
-            self.first = self.first or key
+            if not self.first:
+                self.first = key
+                for _, content in sorted(members.items()):
+                    self.first_checksum = crc32(content, self.first_checksum)
         elif label.kind == "binary":
             self.binary += 1
             self.binary_example = self.binary_example or f"{key}: {label.problem}"

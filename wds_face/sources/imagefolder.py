@@ -134,6 +134,10 @@ class ImageFolder:
         if problems:
             more = f" ({len(problems) - 1:,} more)" if problems[1:] else ""
             return f"{self.root} holds no image that can be read: {problems[0].item}: {problems[0].reason}{more}"
+        hidden = [item.item for item in skipped if "hidden" in item.reason]
+        if hidden:
+            more = f" and {len(hidden) - 1:,} more" if hidden[1:] else ""
+            return f"{self.root} has no sub-folders with images; {hidden[0]}{more}, hidden, is not searched"
         return f"{self.root} has no sub-folders with images{recognise.hint(self.root)}"
 
 

@@ -194,11 +194,14 @@ def _ambiguity(root: str, tree: FolderTree, depth: int, nested: list[str]) -> st
     deep = name_identities(tree.at_depth(deeper))
     above = sum(images for folder, images in tree.images.items() if depth_of(folder) < deeper)
     lost = f" ({above:,} images above these left out)" if above else ""
+    deepest = max(map(depth_of, tree.images))
+    more = f", or as {_count(name_identities(tree.at_depth(deepest)))} with --identity-depth {deepest}"
+    further = more if deepest > deeper else ""
     train = next((folder for folder in nested if folder.rpartition("/")[2].casefold().startswith("train")), None)
     alone = f", or give {os.path.join(root, train)} alone" if train else ""
     return (
         f"{root} can be read as {_count(shallow)} with --identity-depth {depth}, or as {_count(deep)} with "
-        f"--identity-depth {deeper}{lost}: choose one{alone}"
+        f"--identity-depth {deeper}{lost}{further}: choose one{alone}"
     )
 
 

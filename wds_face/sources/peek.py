@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from wds_face.errors import SourceError
 from wds_face.images import EXTENSIONS, defect
 from wds_face.location import is_url, shown
 from wds_face.pool import Workers
-from wds_face.shards.find import Location, ShardList, find_shards
+from wds_face.shards.find import Location
 from wds_face.shards.index import MANIFEST, Index
 from wds_face.shards.samples import extension
 from wds_face.shards.tar import walk
@@ -26,6 +27,9 @@ from wds_face.storage import open_store
 #: Number of images of an identity to choose from. A larger number means reading more images to reach later ones.
 _MOST_READ = 8
 
+#: Size in bytes of the shards without an index to choose from. Compressed and remote ones are read as a whole.
+SHARD_BYTES = 256 << 20
+
 
 class Peek(NamedTuple):
     """Images of a data set.
@@ -33,12 +37,13 @@ class Peek(NamedTuple):
     Attributes:
         kind: What was read: ``"dataset"``, ``"recordio"``, ``"webdataset"`` or ``"imagefolder"``.
         notes: Lines for the user about how it was read.
-        images: Identity name and encoded bytes of each image, in random order.
+        images: Identity name and encoded bytes of each image, in random order. Closed, it removes local copies of
+            shards.
     """
 
     kind: str
     notes: list[str]
-    images: Iterator[tuple[str, bytes]]
+    images: Generator[tuple[str, bytes], None, None]
 
 
 def peek(
@@ -46,44 +51,60 @@ def peek(
     rng: np.random.Generator,
     *,
     identity_depth: int | None = None,
+    samples: Mapping[str, Any] = MappingProxyType({}),
     workers: Workers = ALONE,
     progress: Callable[[int], object] = quiet,
 ) -> Peek:
     """Choose one image of each identity at random, in random order.
 
     Identities and images are those that a conversion would take, so image folders and records are scanned completely.
-    Shards without an index are scanned one by one as images are requested, and an identity counts in the first shard
-    that has it. A data set of wds_face is read by its index.
+    Of shards without an index, some are scanned that are chosen at random, :data:`SHARD_BYTES` of them. A data set of
+    wds_face is read by its index.
 
     Args:
         url: Folder of image folders, ``.rec`` file or a folder with one, or shards: a folder or fsspec URL of them, a
             ``.tar`` or a brace pattern. A folder of images without sub-folders yields all of them.
         rng: Random generator for the order and the choice.
         identity_depth: Depth of the identities in image folders, see :class:`wds_face.ImageFolder`.
-        workers: Workers to share the scan of image folders with.
+        samples: Arguments of :class:`wds_face.WebDataset` that tell how shards without an index are read:
+            ``label_from``, ``image_from`` and ``dots_in_keys``.
+        workers: Workers to share the scan with.
         progress: Called with the number of images found since the last call.
 
     Raises:
-        SourceError: *url* holds no such data, or is ambiguous; ``identity_depth`` was given for another kind of data.
+        SourceError: *url* holds no such data, or is ambiguous; ``identity_depth`` or ``samples`` was given for another
+            kind of data.
         DatasetError, RecordError, TarError: The data cannot be read.
     """
-    kind = _kind(url, identity_depth)
+    kind = _kind(url, identity_depth, samples)
     if kind == "dataset":
         return Peek(kind, [], _of_index(Index.open(url), rng))
     if kind == "webdataset":
-        found = find_shards(url)
-        return Peek(kind, found.notes, _of_shards(found, rng))
+        inventory = WebDataset(url, **samples).scan_some(rng, SHARD_BYTES, workers, progress)
+        return Peek(kind, _notes(inventory), _one_of_each(inventory, rng, workers))
     if kind == "images":
         inventory = ImageFolder(url, identity_depth=0).scan(workers, progress)
         return Peek("imagefolder", inventory.notes, _all_images(inventory, rng))
     source = RecordIO(url) if kind == "recordio" else ImageFolder(url, identity_depth=identity_depth)
     inventory = source.scan(workers, progress)
-    return Peek(source.kind, inventory.notes, _one_of_each(inventory, rng, set()))
+    return Peek(source.kind, _notes(inventory), _one_of_each(inventory, rng, workers))
 
 
-def _kind(url: str, identity_depth: int | None) -> recognise.Kind:
+def _notes(inventory: Inventory) -> list[str]:
+    """Return the notes of a source, and one for the damage that a conversion refuses."""
+    damaged = [f"{entry.item}: {entry.reason}" for entry in inventory.skipped if entry.kind == "container"]
+    if not damaged:
+        return inventory.notes
+    more = f" ({len(damaged) - 1:,} more)" if damaged[1:] else ""
+    return [*inventory.notes, f"a conversion is refused without --salvage: {damaged[0]}{more}"]
+
+
+def _kind(url: str, identity_depth: int | None, samples: Mapping[str, Any]) -> recognise.Kind:
     """Return the kind of data at a path or URL. :class:`ImageFolder` refuses unknown kinds."""
     kind = _kind_of_url(url) or _kind_of_path(url)
+    if samples and kind != "webdataset":
+        option = next(iter(samples)).replace("_", "-")
+        raise SourceError(f"{shown(url)} holds no shards without an index ({kind}): omit --{option}")
     if identity_depth is None:
         return kind
     if kind in ("imagefolder", "images"):
@@ -114,24 +135,25 @@ def _kind_of_path(path: str) -> recognise.Kind:
     return found.kind
 
 
-def _one_of_each(inventory: Inventory, rng: np.random.Generator, seen: set[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield a random undamaged image of each identity that is not in ``seen``, and add the identity to ``seen``."""
-    for row in rng.permutation(len(inventory.names)).tolist():
-        name = inventory.names[row]
-        if name in seen:
-            continue
-        first = int(rng.integers(min(int(inventory.images[row]), _MOST_READ)))
-        spare: bytes | None = None
-        for i, data in enumerate(_whole_images(inventory, row)):
-            spare = data
-            if i >= first:
-                break
-        if spare is not None:
-            seen.add(name)
-            yield name, spare
+def _one_of_each(
+    inventory: Inventory, rng: np.random.Generator, workers: Workers
+) -> Generator[tuple[str, bytes], None, None]:
+    """Yield a random undamaged image of each identity, and release the inventory."""
+    try:
+        for row in rng.permutation(len(inventory.names)).tolist():
+            first = int(rng.integers(min(int(inventory.images[row]), _MOST_READ)))
+            spare: bytes | None = None
+            for i, data in enumerate(_whole_images(inventory, row)):
+                spare = data
+                if i >= first:
+                    break
+            if spare is not None:
+                yield inventory.names[row], spare
+    finally:
+        inventory.release(workers)
 
 
-def _all_images(inventory: Inventory, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+def _all_images(inventory: Inventory, rng: np.random.Generator) -> Generator[tuple[str, bytes], None, None]:
     """Yield all images of the only identity in random order."""
     (part,) = inventory.part(np.array([0])).read()
     found = [bytes(image.data) for image in part if isinstance(image, Image)]
@@ -147,19 +169,7 @@ def _whole_images(inventory: Inventory, row: int) -> Iterator[bytes]:
             yield bytes(image.data)
 
 
-def _of_shards(found: ShardList, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
-    """Yield an image of each identity, shard by shard."""
-    store = found.store
-    seen: set[str] = set()
-    for i in rng.permutation(len(found.names)):
-        inventory = WebDataset(f"{store.url}/{found.names[i]}", options=store.options).scan()
-        try:
-            yield from _one_of_each(inventory, rng, seen)
-        finally:
-            inventory.release(ALONE)
-
-
-def _of_index(index: Index, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+def _of_index(index: Index, rng: np.random.Generator) -> Generator[tuple[str, bytes], None, None]:
     for row in index.identities[rng.permutation(len(index.identities))]:
         start = int(row["offset"])
         end = start + int(row["nbytes"])

@@ -7,7 +7,7 @@ import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,13 +19,13 @@ from wds_face.shards.classes import read_classes
 from wds_face.shards.completeness import incomplete
 from wds_face.shards.compression import require
 from wds_face.shards.copies import Copies
-from wds_face.shards.find import Location, find_shards
+from wds_face.shards.find import Location, ShardList, find_shards
 from wds_face.shards.index import CLASSES
 from wds_face.shards.label_check import LabelCheck
 from wds_face.shards.label_choice import Reading, check_options, propose
 from wds_face.shards.label_evidence import Evidence
 from wds_face.shards.labels import FolderRule, MemberRule, whole_number
-from wds_face.shards.names import compression_of
+from wds_face.shards.names import Stray, compression_of
 from wds_face.shards.opening import is_spooled, open_shard
 from wds_face.shards.spool import Spool
 from wds_face.sources.source import ALONE, Image, Inventory, Skipped, by_identity, quiet, runs
@@ -104,15 +104,54 @@ class WebDataset:
 
     def scan(self, workers: Workers = ALONE, progress: Callable[[int], object] = quiet) -> Inventory:
         """See :class:`wds_face.sources.Source`."""
+        found = self._find()
+        self._prepare(found.store, found.names)
+        return self._scan(found, self._propose(found), workers, progress)
+
+    def scan_some(
+        self,
+        rng: np.random.Generator,
+        nbytes: int,
+        workers: Workers = ALONE,
+        progress: Callable[[int], object] = quiet,
+    ) -> Inventory:
+        """Scan shards chosen at random, as :meth:`scan` does; a note gives their number.
+
+        Args:
+            rng: Random generator for the choice.
+            nbytes: Size of the shards to scan, in bytes; at least one is scanned.
+            workers: Workers to share the scan with.
+            progress: Called with the number of images found since the last call.
+
+        Raises:
+            SourceError: See :meth:`scan`.
+        """
+        found = self._find()
+        order = rng.permutation(len(found.names))
+        sizes = np.array(found.store.sizes(found.names), np.float64)[order]
+        chosen = order[: 1 + int(np.searchsorted(np.nancumsum(sizes), nbytes, side="right"))]
+        if len(chosen) < len(order):
+            note = f"{len(chosen):,} of {len(order):,} shards were read"
+            names = [found.names[number] for number in sorted(chosen)]
+            found = replace(found, names=names, notes=[*found.notes, note])
+        self._prepare(found.store, found.names)
+        return self._scan(found, self._propose(found), workers, progress)
+
+    def _find(self) -> ShardList:
+        """Find the shards, and what is missing of the data sets that they belong to."""
         found = find_shards(self.url, self.options)
+        if Location.parse(self.url).pattern:  # who names shards may mean a part
+            return found
+        missing = [Stray(name, reason, lost=True) for name, reason in incomplete(found.store, found.names)]
+        return replace(found, strays=[*found.strays, *missing])
+
+    def _scan(
+        self, found: ShardList, reading: Reading, workers: Workers, progress: Callable[[int], object]
+    ) -> Inventory:
         store = found.store
         names = found.names
-        self._prepare(store, names)
-        reading = self._propose(store, names)
-        check = LabelCheck(store, reading)
+        check = LabelCheck(store, reading, named=bool(Location.parse(self.url).pattern))
         skipped = [Skipped(stray.name, stray.reason, "container" if stray.lost else "other") for stray in found.strays]
-        if not Location.parse(self.url).pattern:  # who names shards may mean a part
-            skipped += [Skipped(name, reason, "container") for name, reason in incomplete(store, names)]
         extensions: dict[str, int] = {}
         identities: dict[str, int] = {}
         tables = []
@@ -154,12 +193,12 @@ class WebDataset:
             release=self._release,
         )
 
-    def _propose(self, store: Store, names: list[str]) -> Reading:
+    def _propose(self, found: ShardList) -> Reading:
         """Return how to read the shards; see :func:`wds_face.shards.label_choice.propose`."""
         return propose(
-            str(store),
-            names,
-            lambda name: open_shard(store, name, self._spool)[0],
+            str(found.store),
+            found.names,
+            lambda name: open_shard(found.store, name, self._spool)[0],
             self.label_from,
             image_from=self.image_from,
             dots_in_keys=self.dots_in_keys,
