@@ -1,6 +1,6 @@
-"""Run as a script, also by Lightning for its other ranks: a small network, and a line for each batch that it is given.
+"""Run as a script, also by Lightning for its other ranks: jobs with a small network, a line for each batch.
 
-python tests/lightning_job.py '{"shards": …, "val": …, "out": …, "devices": 2, …}'
+python tests/lightning_job.py '[{"shards": …, "val": …, "out": …, "devices": 2, …}, …]'
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Network(LightningModule):
             file.write(json.dumps(row) + "\n")
 
     def training_step(self, batch: tuple[torch.Tensor, ...], number: int) -> torch.Tensor:
-        digest = hashlib.sha256(b"".join(column.contiguous().numpy().tobytes() for column in batch)).hexdigest()
-        self.report("train", {"epoch": self.current_epoch, "batch": number, "columns": len(batch), "sum": digest})
+        row = {"epoch": self.current_epoch, "batch": number, "columns": len(batch), "sum": sum_of(batch)}
+        self.report("train", row)
         while self.hold == [self.current_epoch, number]:
             time.sleep(1)  # until it is killed
         loss: torch.Tensor = nn.functional.cross_entropy(self.layer(batch[0].flatten(1)), batch[1])
@@ -48,9 +48,8 @@ class Network(LightningModule):
         return torch.optim.SGD(self.parameters(), 0.01)
 
 
-if __name__ == "__main__":
-    job = json.loads(sys.argv[1])
-    data = DataModule(
+def make_data(job: dict[str, Any]) -> DataModule:
+    return DataModule(
         job["shards"],
         val_data_path=job["val"],
         batch_size=8,
@@ -60,6 +59,15 @@ if __name__ == "__main__":
         image_size=24,
         lanes=2,
     )
+
+
+def sum_of(batch: tuple[torch.Tensor, ...]) -> str:
+    return hashlib.sha256(b"".join(column.contiguous().numpy().tobytes() for column in batch)).hexdigest()
+
+
+def train(job: dict[str, Any]) -> None:
+    """Train, and save checkpoints."""
+    data = make_data(job)
     saving = ModelCheckpoint(
         job["out"], save_last=True, every_n_train_steps=job["every"], save_on_train_epoch_end=job["at_end"]
     )
@@ -77,3 +85,8 @@ if __name__ == "__main__":
     trainer.fit(Network(job["out"], data.num_classes, job["hold"]), data, ckpt_path=job["resume"])
     assert trainer.train_dataloader.dataset is data.train_dataset, "nothing was put in its place"
     assert isinstance(data.train_dataset, PKStream)
+
+
+if __name__ == "__main__":
+    for job in json.loads(sys.argv[1]):
+        train(job)

@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader
 
 from wds_face import Augmenter, MedicalMaskOcclusion, PKStream
 
+MedicalMaskOcclusion()  # reads the masks, which processes of the fork server then have
+
 
 class Job(NamedTuple):
     """How many ranks and workers stream what, from which state on."""

@@ -21,6 +21,7 @@ from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
 from torch.utils.data import DistributedSampler
 
+from tests.lightning_job import make_data, sum_of
 from tests.support import MakeFolder
 from tests.validation.sets import write_adaface, write_bin
 from wds_face import (
@@ -55,21 +56,18 @@ def val(tmp_path: Path) -> Path:
     return tmp_path / "val"
 
 
-def started(shards: Path, val: Path, out: Path, **more: Any) -> subprocess.Popen[str]:
-    """A job, in a process group of its own."""
-    job = {
-        "shards": str(shards),
-        "val": str(val),
-        "out": str(out),
-        "devices": 1,
-        "workers": 0,
-        "epochs": 2,
-        "steps": -1,
-    }
-    job |= {"every": 3, "at_end": False, "resume": None, "hold": None, **more}
+def job(shards: Path, val: Path, out: Path, **more: Any) -> dict[str, Any]:
+    """One of :mod:`tests.lightning_job`."""
     out.mkdir(exist_ok=True)
+    places = {"shards": str(shards), "val": str(val), "out": str(out)}
+    size = {"devices": 1, "workers": 0, "epochs": 2, "steps": -1}
+    return {**places, **size, "every": 3, "at_end": False, "resume": None, "hold": None, **more}
+
+
+def started(*jobs: dict[str, Any]) -> subprocess.Popen[str]:
+    """Jobs one after the other, in a process group of their own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.lightning_job", json.dumps(job)],
+        [sys.executable, "-m", "tests.lightning_job", json.dumps(jobs)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -77,6 +75,19 @@ def started(shards: Path, val: Path, out: Path, **more: Any) -> subprocess.Popen
         text=True,
         start_new_session=True,
     )
+
+
+def reference(shards: Path, val: Path, folder: Path) -> list[tuple[int, str]]:
+    """Epoch and sum of the batches of two epochs, without Lightning."""
+    data = make_data(job(shards, val, folder / "reference"))
+    data.prepare_data()
+    data.setup("fit")
+    loader = data.train_dataloader()
+    found = []
+    for epoch in range(2):
+        loader.set_epoch(epoch)
+        found += [(epoch, sum_of(batch)) for batch in loader]
+    return found
 
 
 def ended(process: subprocess.Popen[str]) -> str:
@@ -105,18 +116,11 @@ def state(checkpoint: Path) -> Row:
 
 def test_killed_and_gone_on_with(shards: Path, val: Path, tmp_path: Path) -> None:
     """Two processes train, validate, and are killed; two, and one, go on with the very next batch."""
-    out = tmp_path / "whole"
-    ended(started(shards, val, out, devices=2, workers=1))
-    whole = merged(rows(out))
-    assert rows(out)[0][0]["columns"] == 3, "images, labels and masks"
-    assert len(set(whole)) == len(whole), "every epoch has its own order, and no rank what another has"
-    for epoch in range(2):
-        seen = [index for rank in rows(out, "val") for row in rank if row["epoch"] == epoch for index in row["index"]]
-        assert sorted(set(seen)) == list(range(30)), "both ranks together see every image"
+    whole = reference(shards, val, tmp_path)
+    assert len(set(whole)) == len(whole), "every epoch has its own order"
     length = sum(epoch == 0 for epoch, _ in whole)
-
     killed = tmp_path / "killed"
-    process = started(shards, val, killed, devices=2, workers=1, hold=[1, 5])
+    process = started(job(shards, val, killed, devices=2, workers=1, hold=[1, 5]))
     while (1, 5) not in {(row["epoch"], row["batch"]) for rank in rows(killed) for row in rank}:
         assert process.poll() is None
         time.sleep(0.05)
@@ -125,24 +129,30 @@ def test_killed_and_gone_on_with(shards: Path, val: Path, tmp_path: Path) -> Non
     assert process.returncode == -signal.SIGKILL
     at = state(killed / "last.ckpt")
     assert (at["epoch"], 0 < at["batch"] < length) == (1, True), "in the middle of the second epoch"
+    ranks = [[row for row in rank if row["epoch"] == 0] for rank in rows(killed)]
+    assert merged(ranks) == whole[:length], "no rank has what another has"
+    assert ranks[0][0]["columns"] == 3, "images, labels and masks"
+    seen = [index for rank in rows(killed, "val") for row in rank if row["epoch"] == 0 for index in row["index"]]
+    assert sorted(set(seen)) == list(range(30)), "both ranks together see every image"
 
     for devices, workers in ((2, 0), (1, 1)):
         again = tmp_path / f"again-{devices}"
-        ended(started(shards, val, again, devices=devices, workers=workers, resume=str(killed / "last.ckpt")))
+        resume = str(killed / "last.ckpt")
+        ended(started(job(shards, val, again, devices=devices, workers=workers, resume=resume)))
         assert merged(rows(again)) == whole[length + at["batch"] :]
 
 
 def test_a_checkpoint_at_the_end_of_an_epoch(shards: Path, val: Path, tmp_path: Path) -> None:
     """The next epoch follows, whatever the state says of the one that is over."""
-    ended(started(shards, val, tmp_path / "whole", workers=1))
-    whole = merged(rows(tmp_path / "whole"))
+    jobs = []
     for workers in (0, 1):
         half = tmp_path / f"half-{workers}"
-        ended(started(shards, val, half, workers=workers, epochs=1, every=None, at_end=True))
-        first = merged(rows(half))
-        ended(started(shards, val, half, workers=workers, resume=str(half / "last.ckpt")))
-        assert merged(rows(half)) == whole
-        assert first == [step for step in whole if step[0] == 0]
+        jobs.append(job(shards, val, half, workers=workers, epochs=1, every=None, at_end=True))
+        jobs.append(job(shards, val, half, workers=workers, resume=str(half / "last.ckpt")))
+    ended(started(*jobs))
+    whole = reference(shards, val, tmp_path)
+    for workers in (0, 1):
+        assert merged(rows(tmp_path / f"half-{workers}")) == whole
 
 
 class Nothing(LightningModule):

@@ -69,7 +69,7 @@ def test_more_workers_as_long_as_they_help(
     made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("wds_face.pool.cpus", lambda: 6)
-    assert called(made, "-p", 4, "--seconds", 1, "--step-ms", 100) == 0
+    assert called(made, "-p", 4, "--seconds", 3, "--step-ms", 100) == 0
     tried = re.findall(r"^ +(\d+) ", capsys.readouterr().out, re.MULTILINE)
     assert tried == ["1", "2"], "the loop takes no more"
 

@@ -3,7 +3,8 @@
 The variable FRAMEWORK_JOBS holds what to do one after the other, as a JSON list of dicts: ``kind`` names the framework;
 ``url`` and ``options`` make the stream; ``workers``, ``epochs``; ``trace``: lines go to TRACE.rank0.jsonl and so on;
 ``stop``: [epoch, number] of the batch behind which a checkpoint is saved in ``checkpoint`` and the job ends, or null;
-``resume``: whether to go on from there; ``announce``: whether the loop calls ``set_epoch``.
+``resume``: whether to go on from there; ``announce``: whether the loop calls ``set_epoch``; ``refused``: whether it
+must fail, with its message in TRACE.refused.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -211,8 +213,13 @@ def transformers_over_the_stream(job: dict[str, Any]) -> None:
     transformers.Trainer(Network(), arguments, train_dataset=make_stream(job)).train()
 
 
-def ray_loop(job: dict[str, Any]) -> None:
-    """One worker of Ray Train."""
+def ray_loop(config: dict[str, Any]) -> None:
+    """One worker of Ray Train. Starting workers takes long, so they do all jobs one after the other."""
+    for job in config["jobs"]:
+        do(ray_epochs, job)
+
+
+def ray_epochs(job: dict[str, Any]) -> None:
     import ray.train
     import ray.train.torch
     import torch.distributed
@@ -237,21 +244,37 @@ def ray_loop(job: dict[str, Any]) -> None:
                 return
 
 
-def ray(job: dict[str, Any]) -> None:
+def ray(jobs: list[dict[str, Any]]) -> None:
     import ray
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    if not ray.is_initialized():
-        ray.init(num_cpus=2, include_dashboard=False)
+    ray.init(num_cpus=2, include_dashboard=False)
     scaling = ScalingConfig(num_workers=2, use_gpu=False, resources_per_worker={"CPU": 1})
-    run = RunConfig(storage_path=str(Path(job["trace"]).parent / "ray"))
-    TorchTrainer(ray_loop, train_loop_config=job, scaling_config=scaling, run_config=run).fit()
+    run = RunConfig(storage_path=str(Path(jobs[0]["trace"]).parent / "ray"))
+    TorchTrainer(ray_loop, train_loop_config={"jobs": jobs}, scaling_config=scaling, run_config=run).fit()
+
+
+def do(function: Callable[[dict[str, Any]], None], job: dict[str, Any]) -> None:
+    """Do a job, which fails if it is to be refused."""
+    if not job["refused"]:
+        function(job)
+        return
+    try:
+        function(job)
+    except Exception as error:
+        Path(f"{job['trace']}.refused").write_text(str(error))
+    else:
+        raise AssertionError(f"{job['kind']} was not refused")
 
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    for job in json.loads(os.environ["FRAMEWORK_JOBS"]):
-        getattr(sys.modules[__name__], job["kind"])(job)
+    jobs = json.loads(os.environ["FRAMEWORK_JOBS"])
+    if jobs[0]["kind"] == "ray":
+        ray(jobs)
+    else:
+        for job in jobs:
+            do(getattr(sys.modules[__name__], job["kind"]), job)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -22,13 +22,14 @@ from wds_face.shards.names import Stray, is_shard, split_of, stray
 from wds_face.storage import Store, open_store
 from wds_face.storage.store import Listing
 
-# Maximum number of names in one brace pattern. A larger number is a typing error that would fill the memory.
-_MOST_NAMES = 1_000_000
+# Maximum number of names in one brace pattern. A larger number is a typing error that would take long to expand.
+_MOST_NAMES = 100_000
 # Maximum depth of folders that are searched. Deeper ones are loops of links, or not a data set.
 _DEEPEST = 32
 
 _GLOB = re.compile(r"[*?[]")
 _MAGIC = re.compile(r"[*?[{]")
+_RANGE = re.compile(r"\{(-?\d{1,99})\.\.(-?\d{1,99})(?:\.\.(-?\d{1,99}))?")
 _HEAD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
 
@@ -182,13 +183,21 @@ def _other_shard(store: Store, name: str) -> str:
 
 
 def _braces(store: Store, pattern: str) -> list[str]:
+    for first, last, step in _RANGE.findall(pattern):  # which braceexpand lists as a whole
+        if abs(int(last) - int(first)) // max(abs(int(step or 1)), 1) < _MOST_NAMES:
+            continue
+        raise SourceError(_too_many_names(store, pattern))
     try:
         names = list(islice(braceexpand(pattern), _MOST_NAMES + 1))
     except ValueError as error:
         raise SourceError(f"{store}/{pattern}: its braces cannot be understood ({error})") from None
     if len(names) > _MOST_NAMES:
-        raise SourceError(f"{store}/{pattern} stands for more than {_MOST_NAMES:,} names: check its braces")
+        raise SourceError(_too_many_names(store, pattern))
     return list(dict.fromkeys(names))
+
+
+def _too_many_names(store: Store, pattern: str) -> str:
+    return f"{store}/{pattern} stands for more than {_MOST_NAMES:,} names: check its braces"
 
 
 class _Folders:
