@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import tarfile
 from collections.abc import Callable, Iterator
@@ -15,6 +16,10 @@ import pytest
 from tests.faults import FaultProxy
 from tests.servers import Bucket, S3Server, Server, moto_s3, rclone, rclone_http, rclone_s3
 from tests.support import SHARED, MakeFolder, jpeg
+
+# Threads of torch, OpenBLAS and OpenMP that wait for work spin: beside other tests that takes more time than it saves.
+# Set before any of these is imported, also for processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_configure() -> None:
