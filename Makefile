@@ -9,12 +9,12 @@ demo: .venv/.ready
 	$(BIN)/python examples/demo.py demo
 
 test: .venv/.ready-test .venv-mxnet/.ready lint browser
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 # What takes longest is left out: processes that import torch, servers, clusters, browsers, real mxnet.
 test-fast: .venv/.ready-test
 	$(BIN)/ruff check .
-	$(BIN)/pytest -n $(JOBS) -m "not slow"
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow"
 
 lint: .venv/.ready-test
 	$(BIN)/ruff check .

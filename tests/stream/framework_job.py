@@ -249,7 +249,7 @@ def ray(jobs: list[dict[str, Any]]) -> None:
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    ray.init(num_cpus=2, include_dashboard=False)
+    ray.init("local", num_cpus=2, include_dashboard=False)
     scaling = ScalingConfig(num_workers=2, use_gpu=False, resources_per_worker={"CPU": 1})
     run = RunConfig(storage_path=str(Path(jobs[0]["trace"]).parent / "ray"))
     TorchTrainer(ray_loop, train_loop_config={"jobs": jobs}, scaling_config=scaling, run_config=run).fit()
