@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def test_foreign_data_sets_in_folders_beside_each_other(tmp_path: Path, jpegs: l
     foreign(tmp_path / "casia" / "0.tar", jpegs[:3])
     foreign(tmp_path / "lfw" / "0.tar", jpegs[3:7])
     message = refusal(tmp_path)
-    assert "casia/0.tar and lfw/0.tar both begin with the sample 000000 and have label 0 in common" in message
+    assert "casia/0.tar and lfw/0.tar begin with the same key, 000000, and label 0 is in both folders" in message
     assert f"'{tmp_path}/**'" in message
     found = WebDataset(f"{tmp_path}/**").scan()
     assert found.images.tolist() == [2, 2, 2, 1]
@@ -139,6 +140,14 @@ def test_the_same_shard_twice(tmp_path: Path, jpegs: list[bytes], other: str) ->
     assert WebDataset(f"{tmp_path}/**").scan().images.tolist() == [2, 2, 2]
 
 
+def test_a_copy_where_keys_begin_again_in_each_shard(tmp_path: Path, jpegs: list[bytes]) -> None:
+    foreign(tmp_path / "a.tar", jpegs[:3])
+    foreign(tmp_path / "b.tar", jpegs[3:6])
+    assert WebDataset(tmp_path).scan().images.tolist() == [2, 2, 2]
+    shutil.copy(tmp_path / "b.tar", tmp_path / "b (1).tar")
+    assert "b (1).tar and b.tar begin with the same sample, 000000" in refusal(tmp_path)
+
+
 def test_no_index_for_two_data_sets(two_sets: tuple[Path, Path], tmp_path: Path) -> None:
     folder = together(tmp_path / "both", *two_sets[0].glob("*.tar"), *two_sets[1].glob("*.tar"))
     with pytest.raises(WdsFaceError, match=r"both have the first image of label 0.*convert each data set on its own"):
@@ -158,6 +167,17 @@ def test_a_data_set_that_lost_a_shard_is_not_taken_for_the_whole(faces: Path, tm
     assert some.images == index.shards[0].images, "who names a shard means it"
     rest = convert(WebDataset(made), tmp_path / "rest", workers=1, salvage=True).index
     assert rest.images == index.images - index.shards[1].images
+    with pytest.raises(SourceError, match=rf"{lost}: is missing"):
+        convert(WebDataset(f"{made}/**"), tmp_path / "all", workers=1)
+
+
+def test_a_data_set_that_was_compressed_is_whole(faces: Path, tmp_path: Path) -> None:
+    index = convert(ImageFolder(faces), tmp_path / "made", Options(shard_size=8000), workers=1).index
+    for shard in index.shards:
+        file = tmp_path / "made" / shard.name
+        file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    assert convert(WebDataset(tmp_path / "made"), tmp_path / "out", workers=1).index.images == index.images
 
 
 def test_an_unfinished_conversion_is_not_taken_for_a_data_set(faces: Path, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from wds_face.errors import PathError
 from wds_face.pool import Workers
 from wds_face.sources import Image, Inventory, Skipped
 
+NAMELESS = "looks like an image, but its name does not end like one: rename it to take it, or move it away"
+
 
 def read(inventory: Inventory) -> dict[str, list[str]]:
     """Items of each identity; what could not be read with its reason."""
@@ -140,9 +142,9 @@ def test_links_are_followed_and_loops_are_not(make_folder: MakeFolder) -> None:
         Skipped("a/self", loop, "other"),
         Skipped("a/up", loop, "other"),
         Skipped("b/gone.jpg", "unreadable (No such file or directory)", "item"),
-        Skipped("b/more", "an image without the extension of one: rename it", "item"),
+        Skipped("b/more", NAMELESS, "item"),
         Skipped("c/gone.jpg", "unreadable (No such file or directory)", "item"),
-        Skipped("c/more", "an image without the extension of one: rename it", "item"),
+        Skipped("c/more", NAMELESS, "item"),
     ]
 
 
@@ -313,7 +315,7 @@ def test_images_under_other_names_count_as_items(make_folder: MakeFolder) -> Non
         (root / "a" / name).write_bytes(image)
     (root / "a" / "notes").write_bytes(b"blue eyes")
     os.mkfifo(root / "b" / "pipe")
-    reason = "an image without the extension of one: rename it"
+    reason = NAMELESS
     assert sorted(ImageFolder(root).scan().skipped) == [
         Skipped("a/face", reason, "item"),
         Skipped("a/face.jpg.1", reason, "item"),
@@ -322,3 +324,16 @@ def test_images_under_other_names_count_as_items(make_folder: MakeFolder) -> Non
         Skipped("a/notes", "not an image", "other"),
         Skipped("b/pipe", "not an image", "other"),
     ]
+
+
+def test_backups_and_side_files_are_not_lost_images(make_folder: MakeFolder) -> None:
+    root = make_folder({"ann": 2, "bert": 2})
+    image = (root / "ann" / "0000.jpg").read_bytes()
+    (root / "ann" / "0000.jpg_original").write_bytes(image)
+    (root / "ann" / "0000.jpg~").write_bytes(image)
+    (root / "ann" / "0000.pts").write_text("P1 0.3 0.4")
+    (root / "bert" / "0000.lm").write_text("BMI 22")
+    found = ImageFolder(root).scan()
+    assert found.images.tolist() == [2, 2]
+    assert {entry.kind for entry in found.skipped} == {"other"}
+    assert len(found.skipped) == 4

@@ -200,6 +200,8 @@ def test_two_files_joined_into_one_are_refused(tmp_path: Path) -> None:
     refused(
         folder, tmp_path / "out", r"train\.rec: holds 40 images, its header announces 20: .* convert each on its own"
     )
+    with pytest.raises(SourceError, match="convert each on its own"):
+        convert(RecordIO(folder), tmp_path / "out", workers=1, salvage=True)
 
 
 def test_another_record_file_in_the_folder_is_listed(tmp_path: Path) -> None:

@@ -75,6 +75,8 @@ def test_labels_apart_from_their_images(tmp_path: Path) -> None:
     members = labelled("cls", [b"0", b"0", b"1"])
     source = write(tmp_path, members[::2] + members[1::2])
     assert "labels are not next to their images (0000.cls has no image beside it)" in refusal(source)
+    about = [("meta.json", fields(label="v1"))] + [(f"{number}.jpg", IMAGE) for number in range(3)]
+    assert "no sample has a label" in refusal(write(tmp_path / "about", about))
 
 
 def test_pickled_and_npy_labels_are_refused(tmp_path: Path) -> None:

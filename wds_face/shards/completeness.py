@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from wds_face.errors import WdsFaceError
 from wds_face.shards.index import MANIFEST
+from wds_face.shards.names import SUFFIXES
 from wds_face.storage import Store
 
 _UNFINISHED = ".convert/begun.json"
@@ -22,15 +23,21 @@ def incomplete(store: Store, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         store: Where the shards are.
         names: Shards that were found, with their folders.
     """
-    found = set(names)
+    found = {_plain(name) for name in names}
     for folder in sorted({name.rpartition("/")[0] for name in names}):
         prefix = f"{folder}/" if folder else ""
         listed = _listed(store, prefix)
         for name in listed:
-            if name not in found:
+            if _plain(name) not in found:
                 yield name, f"is missing: {prefix}{MANIFEST} lists it"
         if not listed and store.size(prefix + _UNFINISHED) is not None:
             yield prefix or "./", "holds an unfinished conversion: run its command again"
+
+
+def _plain(name: str) -> str:
+    """Return the name of a shard without the suffix that tells how it is compressed."""
+    suffix = max((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), key=len, default="")
+    return name[: len(name) - len(suffix)]
 
 
 def _listed(store: Store, prefix: str) -> list[str]:

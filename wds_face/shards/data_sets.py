@@ -38,7 +38,8 @@ class DataSets:
         self._store = store
         self._label_from = label_from
         self._named = named
-        self._firsts: dict[str, tuple[str, int]] = {}
+        self._copied: dict[tuple[str, int], str] = {}
+        self._firsts: dict[tuple[str, str], str] = {}
         self._shared: dict[str, str] = {}
         self._own: dict[int, str] = {}
         self._owners: dict[str, str] = {}
@@ -58,6 +59,7 @@ class DataSets:
                 )
         if evidence.first and not self._named:
             self._refuse_copy(name, evidence)
+            self._refuse_stranger(name, evidence)
         for label in evidence.labels:
             if whole_number(label) is None:
                 continue
@@ -81,23 +83,25 @@ class DataSets:
         ]
 
     def _refuse_copy(self, name: str, evidence: Evidence) -> None:
-        """Refuse a shard that begins with the key that another one begins with, unless only the key is the same."""
-        other, checksum = self._firsts.setdefault(evidence.first, (name, evidence.first_checksum))
-        if other == name:
-            return
-        together = _TOGETHER.format(self._store)
-        if checksum == evidence.first_checksum:
+        """Refuse a shard that begins with the same sample as an earlier one."""
+        other = self._copied.setdefault((evidence.first, evidence.first_checksum), name)
+        if other != name:
             raise SourceError(
                 f"{self._store}: {other} and {name} begin with the same sample, {evidence.first}: remove one if it "
-                f"is a copy, or {together}"
+                f"is a copy, or {_TOGETHER.format(self._store)}"
             )
-        if _folder(other) == _folder(name):
-            return
+
+    def _refuse_stranger(self, name: str, evidence: Evidence) -> None:
+        """Refuse a shard if one in another folder begins with the same key, and the folders have a number in common."""
+        self._firsts.setdefault((_folder(name), evidence.first), name)
         for label in evidence.labels:
-            if whole_number(label) is not None and _folder(self._owners.get(label, name)) != _folder(name):
+            folder = _folder(self._owners.get(label, name))
+            other = self._firsts.get((folder, evidence.first))
+            if whole_number(label) is not None and folder != _folder(name) and other is not None:
                 raise SourceError(
-                    f"{self._store}: {other} and {name} both begin with the sample {evidence.first} and have label "
-                    f"{label} in common: {_REMEDY}, or {together}"
+                    f"{self._store}: {other} and {name} begin with the same key, {evidence.first}, and label {label} "
+                    f"is in both folders. They may be of different data sets, where it is another person: convert "
+                    f"each on its own, or {_TOGETHER.format(self._store)}"
                 )
 
     def all_own(self, labels: Iterable[str]) -> bool:

@@ -174,16 +174,18 @@ def _with_labels(asked: Reading, view: memoryview, rules: tuple[LabelRule, ...])
     """Add the rules that find anything in a sample of a shard, even an invalid label; None without an image."""
     finds: set[LabelRule] = set()
     sample = ""
-    apart = ""
+    apart: dict[str, str] = {}
+    keys: set[str] = set()
     samples = 0
     reader = asked.reader()
     with suppress(TarError):  # what comes before the damage is enough
         for key, members in reader.members(view):
             contents = {reader.extension(member): view[member.data : member.data + member.size] for member in members}
             if not (asked.image_from in contents or (not asked.image_from and EXTENSIONS & contents.keys())):
-                found = any(rule.read(key, contents).text for rule in rules if isinstance(rule, (MemberRule, JsonRule)))
-                apart = apart or (members[0].name if found else "")
+                if any(rule.read(key, contents).text for rule in rules if isinstance(rule, (MemberRule, JsonRule))):
+                    apart.setdefault(key, members[0].name)
                 continue
+            keys.add(key)
             sample = sample or _shown(members, contents)
             finds.update(rule for rule in rules if rule not in finds and _is_found(rule, key, contents))
             samples += 1
@@ -191,7 +193,8 @@ def _with_labels(asked: Reading, view: memoryview, rules: tuple[LabelRule, ...])
                 break
     if not sample:
         return None
-    return replace(asked, sample=sample, apart=apart, others=tuple(rule for rule in rules if rule in finds))
+    separate = next((name for key, name in apart.items() if key in keys), "")
+    return replace(asked, sample=sample, apart=separate, others=tuple(rule for rule in rules if rule in finds))
 
 
 def _shown(members: list[Member], contents: dict[str, memoryview]) -> str:

@@ -19,6 +19,8 @@ _UNREAD_IMAGES = frozenset({"avif", "gif", "heic", "heif", "jfif", "jp2", "jpe",
 
 #: Extensions of files that are never images. They are not opened, as there may be one for each image.
 _NEVER_IMAGES = frozenset({"cls", "csv", "html", "json", "log", "md", "npy", "txt", "xml", "yaml", "yml"})
+# Ends of the names of backup copies, which lie beside the file itself.
+_BACKUPS = ("_original", "~", ".bak", ".orig")
 
 
 class Listing(NamedTuple):
@@ -170,8 +172,9 @@ class _Walk:
         extension = _extension(entry.name)
         if extension in _UNREAD_IMAGES:
             self._skip(path, f"an image format that is not read (.{extension}): convert it to JPEG or PNG", "item")
-        elif extension not in _NEVER_IMAGES and entry.is_file() and _starts_like_image(entry.path):
-            self._skip(path, "an image without the extension of one: rename it", "item")
+        elif extension not in _NEVER_IMAGES and entry.is_file() and _is_lost_image(entry.path):
+            reason = "looks like an image, but its name does not end like one: rename it to take it, or move it away"
+            self._skip(path, reason, "item")
         else:
             self._skip(path, "not an image", "other")
 
@@ -189,9 +192,15 @@ class _Walk:
         self.listing.skipped.append(Skipped(path, reason, kind))
 
 
-def _starts_like_image(path: str) -> bool:
+def _is_lost_image(path: str) -> bool:
+    """Return whether a file without an image extension starts like an image, and is no backup of a file beside it.
+
+    Formats whose first bytes are common in other files do not count.
+    """
+    if any(path.endswith(end) and os.path.exists(path.removesuffix(end)) for end in _BACKUPS):
+        return False
     with open(path, "rb", buffering=0) as file:
-        return images.kind(file.read(16)) is not None
+        return images.kind(file.read(16)) in ("jpg", "png", "webp", "tif")
 
 
 def _extension(name: str) -> str:

@@ -136,7 +136,7 @@ class _Listing:
         first, end = unpack(reader.at(int(self.table["offset"][header])))[0].label.tolist()
         if not 0 < first <= end < np.inf:
             return
-        self._report_joined(reader, header, first)
+        self._refuse_joined(reader, header, first)
         there = len(self.table) if self.keys is None else int(self.keys.max()) + 1
         if np.float32(there) >= np.float32(first):
             self.whole = True
@@ -145,10 +145,13 @@ class _Listing:
             why = f"cut off at byte {reader.nbytes}: {announced}"
             self.skipped.append(Skipped(reader.path.name, why, "container"))
 
-    def _report_joined(self, reader: RecordReader, header: int, first: float) -> None:
-        """Report the file as joined if it has more images than its header announces, and some after identity ranges.
+    def _refuse_joined(self, reader: RecordReader, header: int, first: float) -> None:
+        """Refuse a file with more images than its header announces, some of them after identity ranges.
 
         Labels of joined files are numbers of different data sets, so the same number stands for several people.
+
+        Raises:
+            SourceError: The file was joined from several.
         """
         images = np.flatnonzero(self.image)
         ranges = np.flatnonzero(self.table["ok"] & (self.table["flag"] == 2) & (self.table["nbytes"] == 0))
@@ -156,11 +159,10 @@ class _Listing:
         if not len(images) or not len(ranges) or np.float32(len(images) + 1) <= np.float32(first):
             return
         if images[-1] > ranges[0]:
-            why = (
-                f"holds {len(images):,} images, its header announces {first - 1:,.0f}: it looks like several record "
-                "files that were joined, whose labels mean different people; convert each on its own"
+            raise SourceError(
+                f"{reader.path}: holds {len(images):,} images, its header announces {first - 1:,.0f}: it looks like "
+                "several record files that were joined, whose labels mean different people; convert each on its own"
             )
-            self.skipped.append(Skipped(reader.path.name, why, "container"))
 
     def _header(self) -> int | None:
         """Return the row of InsightFace's header; None if there is none."""

@@ -24,17 +24,23 @@ _COLLECTIONS = frozenset(
     {
         "all",
         "aligned",
+        "crop",
         "cropped",
+        "crops",
         "data",
         "faces",
-        "images",
         "image",
-        "imgs",
+        "images",
         "img",
+        "img_align_celeba",
+        "imgs",
         "jpeg",
         "jpg",
+        "labels",
+        "masks",
         "photos",
         "pictures",
+        "raw",
     }
 )
 
@@ -142,11 +148,14 @@ def choose_depth(root: str, tree: FolderTree) -> Layout:
         depth += 1
         level = tree.below(level)
     names = [folder.rpartition("/")[2] for folder in level]
-    if names and all(is_split(name) or name.casefold() in _COLLECTIONS for name in names):
-        shown = ", ".join(map(repr, names[:3]))
+    if names and all(is_split(name) or _bare(name) in _COLLECTIONS for name in names):
+        shown = ", ".join(map(repr, names[:3])) + (", …" if names[3:] else "")
+        looks = (
+            "which do not look like names of people" if names[1:] else "which does not look like the name of a person"
+        )
         raise SourceError(
-            f"{root} has its images in {shown}, which do not look like names of people: give a folder with one "
-            f"sub-folder per identity, or say --identity-depth {depth} if these are the identities"
+            f"{root} has its images in {shown}, {looks}: give a folder with one sub-folder per identity, or say "
+            f"--identity-depth {depth} to take each folder for an identity"
         )
     return Layout(depth, _lone_note(root, level, depth))
 
@@ -213,7 +222,11 @@ def _count(names: Sequence[str]) -> str:
 
 def is_split(name: str) -> bool:
     """Return whether a folder name is that of a split: ``train``, ``Val_2``, …"""
-    return name.casefold().strip("0123456789_-. ") in _SPLITS
+    return _bare(name) in _SPLITS
+
+
+def _bare(name: str) -> str:
+    return name.casefold().strip("0123456789_-. ")
 
 
 def name_identities(folders: Sequence[str]) -> list[str]:

@@ -115,11 +115,11 @@ class WebDataset:
         workers: Workers = ALONE,
         progress: Callable[[int], object] = quiet,
     ) -> Inventory:
-        """Scan shards chosen at random, as :meth:`scan` does; a note gives their number.
+        """Scan shards chosen at random, with the label rule of all, as :meth:`scan` does. A note gives their number.
 
         Args:
             rng: Random generator for the choice.
-            nbytes: Size of the shards to scan, in bytes; at least one is scanned.
+            nbytes: Maximum size of the shards to scan, in bytes; at least one is scanned.
             workers: Workers to share the scan with.
             progress: Called with the number of images found since the last call.
 
@@ -129,18 +129,20 @@ class WebDataset:
         found = self._find()
         order = rng.permutation(len(found.names))
         sizes = np.array(found.store.sizes(found.names), np.float64)[order]
-        chosen = order[: 1 + int(np.searchsorted(np.nancumsum(sizes), nbytes, side="right"))]
+        chosen = order[: max(1, int(np.searchsorted(np.nancumsum(sizes), nbytes, side="right")))]
+        reading = self._propose(found)
         if len(chosen) < len(order):
             note = f"{len(chosen):,} of {len(order):,} shards were read"
             names = [found.names[number] for number in sorted(chosen)]
             found = replace(found, names=names, notes=[*found.notes, note])
         self._prepare(found.store, found.names)
-        return self._scan(found, self._propose(found), workers, progress)
+        return self._scan(found, reading, workers, progress)
 
     def _find(self) -> ShardList:
         """Find the shards, and what is missing of the data sets that they belong to."""
         found = find_shards(self.url, self.options)
-        if Location.parse(self.url).pattern:  # who names shards may mean a part
+        pattern = Location.parse(self.url).pattern
+        if pattern and not pattern.endswith("**"):  # who names shards may mean a part
             return found
         missing = [Stray(name, reason, lost=True) for name, reason in incomplete(found.store, found.names)]
         return replace(found, strays=[*found.strays, *missing])
