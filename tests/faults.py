@@ -103,7 +103,7 @@ class FaultProxy(Server):
         self._ask("DELETE")
 
     def _ask(self, method: str, body: object = None) -> Any:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
         try:
             connection.request(method, CONTROL, json.dumps(body))
             return json.load(connection.getresponse())
