@@ -110,7 +110,8 @@ def test_room_that_finished_shards_take_is_not_needed_again(
 ) -> None:
     convert(ImageFolder(faces), tmp_path / "set", workers=1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10_000, 0, 1000))
-    dry_run(ImageFolder(faces), tmp_path / "set", Options(seed=1), workers=1, overwrite=True)
+    found = dry_run(ImageFolder(faces), tmp_path / "set", Options(seed=1), workers=1, overwrite=True)
+    assert found.checked
 
 
 def test_a_bucket_is_left_as_it_is(faces: Path, bucket: Bucket) -> None:

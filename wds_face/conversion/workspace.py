@@ -43,11 +43,11 @@ class Workspace:
         self.name = name
 
     def begin(self, plan: str, *, overwrite: bool) -> None:
-        """Make sure that nothing of anybody else's is overwritten, and clear what killed writers left.
+        """Check that no unrelated data would be overwritten, and remove files left by killed writers.
 
         Args:
-            plan: what is to be done; a conversion of the same plan that was begun is continued, overwriting or not.
-            overwrite: replace the data set that is there.
+            plan: Digest of the plan. An unfinished conversion with the same plan is resumed, with *overwrite* or not.
+            overwrite: Replace an existing data set.
 
         Raises:
             DatasetError: the destination holds something that no unfinished conversion of this name explains.
@@ -136,7 +136,7 @@ class Workspace:
         self.store.put(self._marker(task), json.dumps(saved).encode(), durable=False)
 
     def lost(self, plan: str) -> tuple[set[int], set[Skipped]]:
-        """Identities that an earlier run of the same plan found to have too few good images, and what is bad."""
+        """Return the identities that an earlier run of this plan found with too few good images, and its bad images."""
         try:
             saved = json.loads(self.store.read(_LOST))
         except (FileNotFoundError, ValueError):

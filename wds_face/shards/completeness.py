@@ -15,7 +15,7 @@ _UNFINISHED = ".convert/begun.json"
 
 
 def incomplete(store: Store, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield what is missing of the data sets that shards belong to, and why it is known.
+    """Yield each missing shard or unfinished folder of the data sets that shards belong to, and how it is known.
 
     A folder without the files of wds_face tells nothing about what should be there.
 

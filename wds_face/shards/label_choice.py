@@ -44,7 +44,7 @@ class Reading:
         image_from: Extension of the image; empty for any image extension.
         dots_in_keys: Whether the key ends at the last dot of the file name.
         sample: Names of the members of the first sample, for messages.
-        apart: A member with a label but no image beside it, for messages.
+        apart: Name of a label member that is not stored next to its image, for messages; empty if there is none.
     """
 
     rule: LabelRule

@@ -193,9 +193,9 @@ class _Walk:
 
 
 def _is_lost_image(path: str) -> bool:
-    """Return whether a file without an image extension starts like an image, and is no backup of a file beside it.
+    """Return whether a file without an image extension starts like an image and is not a backup of a file beside it.
 
-    Formats whose first bytes are common in other files do not count.
+    Formats with first bytes that are common in other files are not recognized.
     """
     if any(path.endswith(end) and os.path.exists(path.removesuffix(end)) for end in _BACKUPS):
         return False

@@ -126,7 +126,7 @@ class _Listing:
         self.image = ~(broken | empty | odd)
 
     def report_header(self, reader: RecordReader) -> None:
-        """Report the file as cut off if it has fewer images than its header announces.
+        """Report the file as cut off if it has fewer images than its header announces, and refuse joined files.
 
         Images have the keys 1 to ``first`` - 1; missing identity ranges behind them lose nothing.
         """
